@@ -1,0 +1,61 @@
+import { z } from 'zod';
+import { DnsLabel, DnsSubdomain } from '../cluster-id.ts';
+import { Conditions } from '../conditions.ts';
+import { AGE_COLUMN, defineKind, type ObjectOf } from '../define-kind.ts';
+import { ResourceList } from '../quantity.ts';
+import { GrantTerms } from './claim.ts';
+
+/** What this cluster gives to a consumer; named `<peer>-<claim>`. */
+export const GrantKind = defineKind({
+  kind: 'Grant',
+  plural: 'grants',
+  shortNames: ['grant'],
+  scope: 'Cluster',
+  description: 'Capacity given to a peer, and how much of it is used. Enforced whatever the peer says.',
+  spec: z.object({
+    peer: DnsLabel,
+    claim: DnsSubdomain.describe("Name of the Claim at the peer's."),
+    resources: ResourceList,
+    terms: GrantTerms.optional(),
+  }),
+  status: z.object({ used: ResourceList.optional(), conditions: Conditions.optional() }),
+  columns: [
+    { name: 'Peer', type: 'string', jsonPath: '.spec.peer' },
+    { name: 'CPU', type: 'string', jsonPath: '.spec.resources.cpu' },
+    { name: 'Used', type: 'string', jsonPath: '.status.used.cpu' },
+    { name: 'Memory', type: 'string', jsonPath: '.spec.resources.memory' },
+    { name: 'Pods', type: 'string', jsonPath: '.spec.resources.pods' },
+    { name: 'Used-Pods', type: 'string', jsonPath: '.status.used.pods' },
+    AGE_COLUMN,
+  ],
+});
+export type Grant = ObjectOf<typeof GrantKind>;
+
+/** Rules by which grants are given and foreign pods are accepted; the one named `default` holds for every peer. */
+export const GrantPolicyKind = defineKind({
+  kind: 'GrantPolicy',
+  plural: 'grantpolicies',
+  shortNames: ['gp'],
+  scope: 'Cluster',
+  description: 'How much a consumer may get, and what its pods may be.',
+  spec: z.object({
+    peers: z.array(DnsLabel).max(256).optional().describe('Peers it holds for; all when missing.'),
+    maximum: ResourceList.optional().describe(
+      'Most that one claim gets; by default `sharePercent` of what is allocatable.',
+    ),
+    sharePercent: z.number().int().min(1).max(100).default(80),
+    podSecurity: z
+      .enum(['privileged', 'baseline', 'restricted'])
+      .default('baseline')
+      .describe('Pod Security Standard that twin namespaces enforce.'),
+    zone: z.string().max(63).optional(),
+    region: z.string().max(63).optional(),
+  }),
+  status: z.object({ conditions: Conditions.optional() }),
+  columns: [
+    { name: 'Share', type: 'integer', jsonPath: '.spec.sharePercent' },
+    { name: 'Pod-Security', type: 'string', jsonPath: '.spec.podSecurity' },
+    AGE_COLUMN,
+  ],
+});
+export type GrantPolicy = ObjectOf<typeof GrantPolicyKind>;
