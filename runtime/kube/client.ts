@@ -6,8 +6,13 @@ import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
 import type { Duplex, Readable } from 'node:stream';
 
 import type { ClusterAccess, Impersonation } from './access.ts';
-import type { ResourceRef } from './resources.ts';
+import { createDeadline } from './deadline.ts';
+import { ApiError, errorFromResponse, isNotFound } from './errors.ts';
+import { apiVersionOf, pathOf, type ResourceRef } from './resources.ts';
+import { openRaw, openUpgrade } from './streams.ts';
+import { createTransport, readText, type Transport } from './transport.ts';
 import type { KubeObject, Manifest, Status } from './types.ts';
+import { watchEvents } from './watch.ts';
 
 export type { ClusterAccess, Impersonation } from './access.ts';
 
@@ -163,5 +168,265 @@ export interface KubeClientOptions {
   readonly userAgent?: string | undefined;
 }
 
+type Query = Readonly<Record<string, string | number | boolean | undefined>>;
+
+const withQuery = (path: string, query: Query): string => {
+  const pairs = Object.entries(query).filter(
+    (pair): pair is [string, string | number | boolean] => pair[1] !== undefined,
+  );
+  return pairs.length === 0
+    ? path
+    : `${path}?${pairs.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&')}`;
+};
+
+const writeQuery = (options: WriteOptions): Query => ({
+  fieldManager: options.fieldManager,
+  dryRun: options.dryRun ? 'All' : undefined,
+});
+
+const named = <T extends Manifest>(res: ResourceRef, object: T): T => ({
+  ...object,
+  apiVersion: object.apiVersion ?? apiVersionOf(res),
+  kind: object.kind ?? res.kind,
+});
+
+const nameOf = (res: ResourceRef, object: Manifest): string => {
+  if (!object.metadata.name) throw new TypeError(`${res.kind} has no metadata.name`);
+  return object.metadata.name;
+};
+
+const patchTypes = {
+  merge: 'application/merge-patch+json',
+  json: 'application/json-patch+json',
+  strategic: 'application/strategic-merge-patch+json',
+  apply: 'application/apply-patch+yaml',
+} as const;
+
+const defaultTimeoutMs = 30_000;
+const listChunk = 500;
+const identityHeader = /^(host|authorization|impersonate-.*|proxy-authorization)$/i;
+
+const impersonationHeaders = (who: Impersonation | undefined): OutgoingHttpHeaders =>
+  who === undefined
+    ? {}
+    : {
+        'impersonate-user': who.user,
+        ...(who.groups?.length ? { 'impersonate-group': [...who.groups] } : {}),
+      };
+
+interface Shared {
+  readonly access: ClusterAccess;
+  readonly calls: Transport;
+  readonly watches: Transport;
+  readonly userAgent: string;
+}
+
+const makeClient = (shared: Shared, who: Impersonation | undefined): KubeClient => {
+  const { access, calls, watches, userAgent } = shared;
+
+  const identity = async (): Promise<OutgoingHttpHeaders> => ({
+    'user-agent': userAgent,
+    ...(access.token ? { authorization: `Bearer ${await access.token()}` } : {}),
+    ...impersonationHeaders(who),
+  });
+
+  const call = async (
+    method: Method,
+    path: string,
+    body: string | undefined,
+    contentType: string,
+    options: CallOptions,
+    extraHeaders: Readonly<Record<string, string>> = {},
+  ): Promise<string> => {
+    const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
+    const deadline = createDeadline(options.signal, timeoutMs);
+    const label = `${method} ${path.split('?')[0]}`;
+    try {
+      const response = await calls.send({
+        method,
+        path,
+        headers: {
+          accept: 'application/json',
+          ...(body === undefined ? {} : { 'content-type': contentType }),
+          ...extraHeaders,
+          ...(await identity()),
+        },
+        body,
+        signal: deadline.signal,
+      });
+      const text = await readText(response.body);
+      if (response.status >= 400)
+        throw errorFromResponse(label, response.status, text, response.header('retry-after'));
+      return text;
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      if (deadline.expired()) {
+        const message = `${label}: API server ${access.server.host}: no answer in ${timeoutMs} ms`;
+        throw new ApiError({ status: 0, reason: 'Timeout', message, cause: error });
+      }
+      if (error instanceof ApiError) throw error;
+      const message = `${label}: API server ${access.server.host}: ${error instanceof Error ? error.message : String(error)}`;
+      throw new ApiError({ status: 0, reason: 'Unreachable', message, cause: error });
+    } finally {
+      deadline.clear();
+    }
+  };
+
+  const send = async <T>(
+    method: Method,
+    path: string,
+    body: unknown,
+    options: CallOptions,
+    type?: string,
+  ): Promise<T> =>
+    JSON.parse(
+      await call(
+        method,
+        path,
+        body === undefined ? undefined : JSON.stringify(body),
+        type ?? 'application/json',
+        options,
+      ),
+    ) as T;
+
+  const list = async <T>(res: ResourceRef, options: ListOptions = {}): Promise<KubeList<T>> => {
+    const items: T[] = [];
+    let next: string | undefined;
+    do {
+      const query: Query = {
+        labelSelector: options.labelSelector,
+        fieldSelector: options.fieldSelector,
+        limit: options.limit ?? listChunk,
+        continue: next,
+      };
+      const page = await send<ListPage<T>>(
+        'GET',
+        withQuery(pathOf(res, options.namespace), query),
+        undefined,
+        options,
+      );
+      for (const item of page.items ?? []) items.push(Object.assign(item as object, kindOf(res)) as T);
+      next = page.metadata.continue || undefined;
+      if (!next) return { items, resourceVersion: page.metadata.resourceVersion };
+    } while (next);
+    throw new Error('unreachable');
+  };
+
+  return {
+    server: access.server,
+    get: async <T>(res: ResourceRef, name: string, namespace?: string, options: CallOptions = {}) => {
+      try {
+        return await send<T>('GET', pathOf(res, namespace, name), undefined, options);
+      } catch (error) {
+        if (isNotFound(error)) return undefined;
+        throw error;
+      }
+    },
+    list,
+    create: (res, object, options = {}) => {
+      const { subresource } = options;
+      const base = pathOf(
+        res,
+        object.metadata.namespace,
+        subresource ? nameOf(res, object) : undefined,
+        subresource,
+      );
+      return send('POST', withQuery(base, writeQuery(options)), named(res, object), options);
+    },
+    update: (res, object, options = {}) => {
+      const base = pathOf(res, object.metadata.namespace, nameOf(res, object), options.subresource);
+      return send('PUT', withQuery(base, writeQuery(options)), named(res, object), options);
+    },
+    apply: (res, object, options) => {
+      const base = pathOf(res, object.metadata.namespace, nameOf(res, object), options.subresource);
+      const query = { ...writeQuery(options), force: options.force ?? false };
+      return send('PATCH', withQuery(base, query), named(res, object), options, patchTypes.apply);
+    },
+    patch: (res, name, namespace, body, options) => {
+      const base = pathOf(res, namespace, name, options.subresource);
+      return send('PATCH', withQuery(base, writeQuery(options)), body, options, patchTypes[options.type]);
+    },
+    delete: async (res, name, namespace, options = {}) => {
+      const { uid, resourceVersion, gracePeriodSeconds, propagationPolicy } = options;
+      const preconditions = uid || resourceVersion ? { uid, resourceVersion } : undefined;
+      const body = {
+        apiVersion: 'v1',
+        kind: 'DeleteOptions',
+        preconditions,
+        gracePeriodSeconds,
+        propagationPolicy,
+      };
+      try {
+        await send('DELETE', pathOf(res, namespace, name), body, options);
+        return true;
+      } catch (error) {
+        if (isNotFound(error)) return false;
+        throw error;
+      }
+    },
+    request: async <T>(
+      method: Method,
+      path: string,
+      body?: unknown,
+      headers: Readonly<Record<string, string>> = {},
+      options: CallOptions = {},
+    ) => {
+      const payload = body === undefined || typeof body === 'string' ? body : JSON.stringify(body);
+      const type = headers['content-type'] ?? 'application/json';
+      const text = await call(method, path, payload, type, options, headers);
+      try {
+        return JSON.parse(text) as T;
+      } catch {
+        return text as T;
+      }
+    },
+    raw: async (method, path, options = {}) =>
+      openRaw(access, method, path, {
+        ...options,
+        headers: { ...withoutIdentity(options.headers), ...(await identity()) },
+      }),
+    upgrade: async (method, path, headers, signal) =>
+      openUpgrade(access, method, path, { ...withoutIdentity(headers), ...(await identity()) }, signal),
+    asUser: (user) => makeClient(shared, user),
+    watch: async function* <T>(res: ResourceRef, options: WatchOptions): AsyncGenerator<WatchEvent<T>> {
+      const path = withQuery(pathOf(res, options.namespace), {
+        watch: true,
+        allowWatchBookmarks: true,
+        labelSelector: options.labelSelector,
+        fieldSelector: options.fieldSelector,
+        resourceVersion: options.resourceVersion,
+        timeoutSeconds: options.timeoutSeconds,
+      });
+      const headers = { accept: 'application/json', ...(await identity()) };
+      yield* watchEvents<T>(watches, { path, headers, options, server: access.server.host });
+    },
+    close: async () => {
+      await Promise.all([calls.close(), watches.close()]);
+    },
+  };
+};
+
+interface ListPage<T> {
+  readonly metadata: { readonly resourceVersion: string; readonly continue?: string };
+  readonly items: readonly T[] | null;
+}
+
+const kindOf = (res: ResourceRef): { readonly apiVersion: string; readonly kind: string } => ({
+  apiVersion: apiVersionOf(res),
+  kind: res.kind,
+});
+
+const withoutIdentity = (headers: OutgoingHttpHeaders = {}): OutgoingHttpHeaders =>
+  Object.fromEntries(Object.entries(headers).filter(([name]) => !identityHeader.test(name)));
+
 /** createKubeClient makes a client; it connects at the first call. */
-export declare const createKubeClient: (access: ClusterAccess, options?: KubeClientOptions) => KubeClient;
+export const createKubeClient = (access: ClusterAccess, options: KubeClientOptions = {}): KubeClient =>
+  makeClient(
+    {
+      access,
+      calls: createTransport(access),
+      watches: createTransport(access),
+      userAgent: options.userAgent ?? 'fluvia',
+    },
+    access.impersonate,
+  );

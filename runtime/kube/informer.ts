@@ -1,16 +1,17 @@
 /** An informer keeps a local copy of one kind's objects, by one list and then watches only. */
-import type { Clock } from '../clock.ts';
-import type { Logger } from '../log.ts';
+import { messageOf } from '../../api/errors.ts';
+import { systemClock, type Clock } from '../clock.ts';
+import { silentLogger, type Logger } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
-import type { KubeClient } from './client.ts';
+import { createCache, type Change } from './cache.ts';
+import type { KubeClient, WatchEvent } from './client.ts';
+import { unlessAborted } from './deadline.ts';
+import { ApiError, errorFromStatus, isGone } from './errors.ts';
+import { informerMetrics } from './informer-metrics.ts';
 import type { ResourceRef } from './resources.ts';
-import type { HasMetadata } from './types.ts';
+import { keyFor, type HasMetadata } from './types.ts';
 
-/** Change of the cache. `deleted` carries the last state known; after a relist that may be older than the real final one. */
-export type Change<T> =
-  | { readonly type: 'added'; readonly object: T; readonly old?: undefined }
-  | { readonly type: 'updated'; readonly object: T; readonly old: T }
-  | { readonly type: 'deleted'; readonly object: T; readonly old?: undefined };
+export type { Change } from './cache.ts';
 
 export interface InformerOptions<T extends HasMetadata> {
   readonly client: KubeClient;
@@ -57,5 +58,140 @@ export interface Informer<T extends HasMetadata> {
   counters(): InformerCounters;
 }
 
+/** Bookmarks come about once a minute, so silence for twice that and a bit means a dead connection. */
+const inactivityMs = 150_000;
+const firstBackoffMs = 800;
+const longestBackoffMs = 30_000;
+
+interface Progress {
+  resourceVersion: string | undefined;
+  failures: number;
+}
+
 /** createInformer makes an informer; nothing happens before `start`. */
-export declare const createInformer: <T extends HasMetadata>(options: InformerOptions<T>) => Informer<T>;
+export const createInformer = <T extends HasMetadata>(options: InformerOptions<T>): Informer<T> => {
+  const { client, resource, namespace, labelSelector, fieldSelector } = options;
+  const clock = options.clock ?? systemClock;
+  const log = (options.log ?? silentLogger).child({
+    resource: resource.plural,
+    ...(namespace ? { namespace } : {}),
+  });
+  const metrics = informerMetrics(options.metrics, resource);
+  const cache = createCache<T>({ indexers: options.indexers ?? {}, transform: options.transform, log });
+  const counts = { lists: 0, watches: 0, events: 0, bookmarks: 0, errors: 0, relists: 0 };
+  const synced = Promise.withResolvers<void>();
+  let hasSynced = false;
+  let started = false;
+
+  const relist = async (progress: Progress, signal: AbortSignal): Promise<void> => {
+    counts.lists += 1;
+    if (hasSynced) counts.relists += 1;
+    metrics.listed(hasSynced);
+    const { items, resourceVersion } = await client.list<T>(resource, {
+      namespace,
+      labelSelector,
+      fieldSelector,
+      signal,
+    });
+    if (signal.aborted) return;
+    cache.replace(items);
+    progress.resourceVersion = resourceVersion;
+    progress.failures = 0;
+    hasSynced = true;
+    synced.resolve();
+  };
+
+  const handle = (event: WatchEvent<T>, progress: Progress): void => {
+    metrics.sawEvent(clock.monotonicMs());
+    if (event.type === 'ERROR') throw errorFromStatus(`watch of ${resource.plural}`, event.object);
+    progress.failures = 0;
+    if (event.type === 'BOOKMARK') counts.bookmarks += 1;
+    else {
+      counts.events += 1;
+      if (event.type === 'DELETED') cache.remove(event.object);
+      else cache.put(event.object);
+    }
+    progress.resourceVersion = event.object.metadata.resourceVersion ?? progress.resourceVersion;
+  };
+
+  const watchOnce = async (
+    progress: Progress,
+    resourceVersion: string,
+    signal: AbortSignal,
+  ): Promise<void> => {
+    counts.watches += 1;
+    const timeoutSeconds = 300 + Math.floor(Math.random() * 300);
+    const begun = clock.monotonicMs();
+    metrics.sawEvent(begun);
+    const request = {
+      namespace,
+      labelSelector,
+      fieldSelector,
+      resourceVersion,
+      timeoutSeconds,
+      inactivityMs,
+      signal,
+    };
+    for await (const event of client.watch<T>(resource, request)) handle(event, progress);
+    metrics.restarted('ended');
+    // A server that ends watches at once (a restart, an overloaded proxy) must not be asked in a busy loop.
+    if (clock.monotonicMs() - begun < 1000) progress.failures += 1;
+  };
+
+  const recover = async (error: unknown, progress: Progress, signal: AbortSignal): Promise<void> => {
+    if (signal.aborted) return;
+    counts.errors += 1;
+    metrics.restarted(error instanceof ApiError ? error.reason : 'error');
+    const gone = isGone(error);
+    // What can't be read once can't be read when it is sent again: only a new list gets past it.
+    if (gone || (error instanceof ApiError && error.reason === 'BadWatchData'))
+      progress.resourceVersion = undefined;
+    progress.failures += 1;
+    const fields = { err: messageOf(error), failures: progress.failures };
+    if (gone) log.info('the watch is too old: listing anew', fields);
+    else if (progress.failures === 1) log.info('the watch broke: trying again', fields);
+    else log.warn('still no watch: trying again', fields);
+  };
+
+  const pause = async (progress: Progress, error: unknown, signal: AbortSignal): Promise<void> => {
+    if (progress.failures === 0) return;
+    const ceiling = Math.min(firstBackoffMs * 2 ** (progress.failures - 1), longestBackoffMs);
+    const asked = error instanceof ApiError ? (error.retryAfterMs ?? 0) : 0;
+    await clock.sleep(Math.max(asked, ceiling * (0.5 + Math.random() / 2)), signal);
+  };
+
+  const run = async (signal: AbortSignal): Promise<void> => {
+    const progress: Progress = { resourceVersion: undefined, failures: 0 };
+    while (!signal.aborted) {
+      let failure: unknown;
+      try {
+        if (progress.resourceVersion === undefined) await relist(progress, signal);
+        const from = progress.resourceVersion;
+        if (from !== undefined && !signal.aborted) await watchOnce(progress, from, signal);
+      } catch (error) {
+        failure = error;
+        await recover(error, progress, signal);
+      }
+      await pause(progress, failure, signal);
+    }
+  };
+
+  return {
+    resource,
+    start: (signal) => {
+      if (started) throw new TypeError(`the informer of ${resource.plural} was started twice`);
+      started = true;
+      const unregister = metrics.register({ objects: () => cache.size, now: () => clock.monotonicMs() });
+      void run(signal).finally(unregister);
+    },
+    hasSynced: () => hasSynced,
+    whenSynced: (signal) => unlessAborted(synced.promise, signal),
+    get: (objectNamespace, name) => cache.get(keyFor(objectNamespace, name)),
+    getByKey: (key) => cache.get(key),
+    list: () => cache.list(),
+    byIndex: (index, value) => cache.byIndex(index, value),
+    onChange: (listener) => cache.onChange(listener),
+    addIndexers: (indexers) => cache.addIndexers(indexers),
+    counters: () => ({ ...counts }),
+  };
+};
