@@ -125,7 +125,8 @@ export const createWorkQueue = (options: WorkQueueOptions = {}): WorkQueue => {
     forget: (key) => void failures.delete(key),
     retries: (key) => failures.get(key) ?? 0,
     take: async (signal) => {
-      while (!signal?.aborted) {
+      for (;;) {
+        if (signal?.aborted) break;
         const key = next();
         if (key !== undefined || closed) return key;
         await new Promise<void>((resolve) => {
