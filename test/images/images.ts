@@ -1,0 +1,122 @@
+/** The images of the testbed itself, made without a registry from this folder's sources and the host's programs. */
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync, chmodSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { writeOciArchive } from '../../deploy/image/oci.ts';
+import { cached } from '../testbed/cache.ts';
+import { run } from '../testbed/exec.ts';
+import { ensurePackages } from '../testbed/packages.ts';
+import { ensureTool } from '../testbed/tools.ts';
+import { compileStatic, programPath, stageProgram, stampOf } from './stage.ts';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const source = (file: string): string => join(here, file);
+
+interface ImageRecipe {
+  readonly entrypoint: readonly string[];
+  /** Everything that the image's bytes depend on, as text; read without building anything. */
+  readonly inputs: () => Promise<readonly string[]>;
+  readonly stage: (root: string) => Promise<void>;
+}
+
+const text = (file: string): string => readFileSync(source(file), 'utf8');
+
+/** busybox and a link for each of its commands. */
+const stageBusybox = async (root: string, without: readonly string[] = []): Promise<void> => {
+  const busybox = programPath('busybox');
+  await stageProgram(root, busybox);
+  const applets = (await run(busybox, ['--list']))
+    .split('\n')
+    .filter((name) => name !== '' && name !== 'busybox' && !without.includes(name));
+  for (const applet of applets) symlinkSync('busybox', join(root, 'bin', applet));
+};
+
+/** Users, host names and folders that programs expect. */
+const stageEtc = (root: string): void => {
+  for (const folder of ['etc', 'tmp', 'var', 'run', 'root'])
+    mkdirSync(join(root, folder), { recursive: true });
+  chmodSync(join(root, 'tmp'), 0o1777);
+  writeFileSync(
+    join(root, 'etc/passwd'),
+    'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n',
+  );
+  writeFileSync(join(root, 'etc/group'), 'root:x:0:\nnogroup:x:65534:\n');
+  writeFileSync(join(root, 'etc/nsswitch.conf'), 'hosts: files dns\n');
+};
+
+// busybox's own ip and nft-less sh would win over the real ones: its shell prefers its applets to PATH
+const REAL_TOOLS = ['ip', 'nft', 'curl'] as const;
+
+/** Every image by its short name; its full name is `fluvia.local/<short>:1`. */
+const RECIPES = {
+  pause: {
+    entrypoint: ['/pause'],
+    inputs: async () => [text('pause.c')],
+    stage: (root) => compileStatic(source('pause.c'), join(root, 'pause')),
+  },
+  coredns: {
+    entrypoint: ['/coredns'],
+    inputs: async () => [(await ensureTool('coredns')).dir],
+    stage: async (root) => stageProgram(root, (await ensureTool('coredns')).files.coredns ?? '', '.'),
+  },
+  busybox: {
+    entrypoint: ['/bin/sh'],
+    inputs: async () => [stampOf(programPath('busybox'))],
+    stage: async (root) => {
+      await stageBusybox(root);
+      stageEtc(root);
+    },
+  },
+  web: {
+    entrypoint: ['/web'],
+    inputs: async () => [text('web.c')],
+    stage: (root) => compileStatic(source('web.c'), join(root, 'web'), ['-pthread']),
+  },
+  tools: {
+    entrypoint: ['/bin/sh'],
+    inputs: async () => ['busybox', 'dash', ...REAL_TOOLS].map((name) => stampOf(programPath(name))),
+    stage: async (root) => {
+      await stageBusybox(root, ['sh', ...REAL_TOOLS]);
+      await stageProgram(root, programPath('dash'), 'bin', 'sh');
+      for (const name of REAL_TOOLS) await stageProgram(root, programPath(name));
+      stageEtc(root);
+    },
+  },
+} as const satisfies Record<string, ImageRecipe>;
+
+export type ImageName = keyof typeof RECIPES;
+
+export const IMAGE_NAMES = Object.keys(RECIPES) as readonly ImageName[];
+
+/** Full name of an image, for pod specs. */
+export const imageReference = (name: ImageName): string => `fluvia.local/${name}:1`;
+
+/** The OCI archive of an image, from the cache or made now. */
+export const ensureImage = async (
+  name: ImageName,
+  report: (line: string) => void = () => undefined,
+): Promise<string> => {
+  const recipe: ImageRecipe = RECIPES[name];
+  await ensurePackages(['buildImages'], report);
+  const hash = createHash('sha256');
+  for (const part of [...(await recipe.inputs()), text('images.ts'), text('stage.ts')])
+    hash.update(`${part}\0`);
+  const folder = await cached(
+    `image-${name}-${hash.digest('hex').slice(0, 12)}`,
+    async (draft) => {
+      const root = join(draft, 'root');
+      mkdirSync(root);
+      await recipe.stage(root);
+      await writeOciArchive({
+        name: imageReference(name),
+        root,
+        out: join(draft, 'image.tar'),
+        entrypoint: recipe.entrypoint,
+      });
+      rmSync(root, { recursive: true });
+    },
+    report,
+  );
+  return join(folder, 'image.tar');
+};

@@ -1,0 +1,155 @@
+/** Bringing one cluster up: keys, nodes, images, then what kubeadm would do on top. */
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ApiClient } from './api-client.ts';
+import { coreDnsObjects } from './coredns.ts';
+import { TestbedError } from './errors.ts';
+import { importImage, initOf, isRunning, nodeFolder, startNode, type NodeContext } from './node.ts';
+import { writePki } from './pki.ts';
+import type { ClusterPlan, NodePlan } from './plan-addresses.ts';
+import { waitUntil } from './processes.ts';
+
+/** Gets a line for each step that is through. */
+export type Step = (line: string) => void;
+
+interface NodeObject {
+  readonly metadata: { readonly name: string };
+  readonly spec?: { readonly podCIDR?: string };
+  readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
+}
+
+const READY_WITHIN_MS = 180_000;
+
+const must = async (
+  what: string,
+  cluster: ClusterPlan,
+  context: NodeContext,
+  done: () => Promise<boolean>,
+): Promise<void> => {
+  const alive = (): boolean => cluster.nodes.every((node) => isRunning(context, node));
+  let ok = false;
+  await waitUntil(async () => (ok = await done()) || !alive(), READY_WITHIN_MS, 200);
+  if (!ok) {
+    const first = cluster.nodes[0];
+    const logs = first === undefined ? '' : `${nodeFolder(context, first)}/log`;
+    throw new TestbedError(
+      `cluster ${cluster.name}: ${alive() ? `${what} not within ${READY_WITHIN_MS / 1000} s` : 'a node died'}`,
+      `See the logs in ${logs}.`,
+    );
+  }
+};
+
+const isReady = (node: NodeObject): boolean =>
+  node.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
+
+const listNodes = async (api: ApiClient): Promise<readonly NodeObject[]> => {
+  const { status, body } = await api.call('GET', '/api/v1/nodes');
+  return status === 200 ? (body as { items: readonly NodeObject[] }).items : [];
+};
+
+/** Waits until all nodes of the plan are Ready, giving each its pod range as kubeadm's controller-manager would. */
+const waitForNodes = async (api: ApiClient, cluster: ClusterPlan, context: NodeContext): Promise<void> => {
+  await must('nodes are', cluster, context, async () => {
+    const nodes = await listNodes(api);
+    for (const plan of cluster.nodes) {
+      const node = nodes.find(({ metadata }) => metadata.name === plan.name);
+      if (node !== undefined && node.spec?.podCIDR === undefined) {
+        await api.call(
+          'PATCH',
+          `/api/v1/nodes/${plan.name}`,
+          { spec: { podCIDR: plan.podCidr, podCIDRs: [plan.podCidr] } },
+          'application/merge-patch+json',
+        );
+      }
+    }
+    return cluster.nodes.every((plan) =>
+      nodes.some(
+        (node) => node.metadata.name === plan.name && isReady(node) && node.spec?.podCIDR !== undefined,
+      ),
+    );
+  });
+};
+
+const applyCoreDns = async (api: ApiClient, cluster: ClusterPlan, context: NodeContext): Promise<void> => {
+  for (const [path, object] of coreDnsObjects) {
+    await must(`${path} is applied`, cluster, context, async () => {
+      const { status } = await api.apply(path, object);
+      return status === 200 || status === 201;
+    });
+  }
+};
+
+const waitForCoreDns = (api: ApiClient, cluster: ClusterPlan, context: NodeContext): Promise<void> =>
+  must('CoreDNS is ready', cluster, context, async () => {
+    const { body } = await api.call('GET', '/apis/apps/v1/namespaces/kube-system/deployments/coredns');
+    return ((body as { status?: { readyReplicas?: number } } | undefined)?.status?.readyReplicas ?? 0) > 0;
+  });
+
+const startIfDown = async (context: NodeContext, cluster: ClusterPlan, node: NodePlan): Promise<boolean> => {
+  if (initOf(context, node) !== undefined) return false;
+  await startNode(context, cluster, node);
+  return true;
+};
+
+/** Images of the node that it doesn't have yet. Its own memory of them lies on its disk, beside containerd's. */
+export const importMissing = async (
+  context: NodeContext,
+  node: NodePlan,
+  archives: readonly string[],
+): Promise<void> => {
+  const memory = join(nodeFolder(context, node), 'state', 'imported');
+  mkdirSync(memory, { recursive: true });
+  for (const archive of archives) {
+    const mark = join(memory, archive.replaceAll('/', '_'));
+    if (existsSync(mark)) continue;
+    await importImage(context, node, archive);
+    writeFileSync(mark, '');
+  }
+};
+
+/**
+ * Makes these nodes of a cluster whole: starts those that are down and waits until it works. The first time also makes its keys
+ * and CoreDNS; later what people changed in the cluster stays.
+ */
+export const bringUp = async (
+  context: NodeContext,
+  cluster: ClusterPlan,
+  nodes: readonly NodePlan[],
+  images: readonly string[],
+  step: Step,
+): Promise<void> => {
+  const wanted: ClusterPlan = { ...cluster, nodes };
+  const folder = context.clusterFolder(cluster.name);
+  const kubeconfig = join(folder, 'kubeconfig');
+  if (!existsSync(kubeconfig)) {
+    mkdirSync(folder, { recursive: true });
+    const text = await writePki(join(folder, 'pki'), cluster);
+    writeFileSync(kubeconfig, text, { mode: 0o600 });
+  }
+  const started = await Promise.all(nodes.map((node) => startIfDown(context, cluster, node)));
+  if (started.includes(true)) step(`${cluster.name}: ${started.filter(Boolean).length} node(s) booted`);
+  const imports = Promise.all(nodes.map((node) => importMissing(context, node, images)));
+  const api = new ApiClient(cluster.server, join(folder, 'pki'));
+  try {
+    await must(
+      'API server answers',
+      wanted,
+      context,
+      async () => (await api.call('GET', '/readyz')).status === 200,
+    );
+    if (started.includes(true)) step(`${cluster.name}: API server ready`);
+    const bootstrapped = join(folder, 'bootstrapped');
+    if (!existsSync(bootstrapped)) {
+      await applyCoreDns(api, wanted, context);
+      writeFileSync(bootstrapped, '');
+    }
+    await waitForNodes(api, wanted, context);
+    if (started.includes(true)) step(`${cluster.name}: node(s) Ready`);
+    await imports;
+    await waitForCoreDns(api, wanted, context);
+    if (started.includes(true)) step(`${cluster.name}: CoreDNS ready, images there`);
+  } finally {
+    await imports.catch(() => undefined);
+    api.close();
+  }
+};
