@@ -121,7 +121,9 @@ export const createWg = (exec: Exec): Wg => ({
       const { listenPort, device } = change;
       await exec(
         'wg',
-        formatWgSet(start === 0 && listenPort !== undefined ? { device, listenPort, peers } : { device, peers }),
+        formatWgSet(
+          start === 0 && listenPort !== undefined ? { device, listenPort, peers } : { device, peers },
+        ),
       );
     }
   },

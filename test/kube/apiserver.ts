@@ -45,7 +45,9 @@ const freePort = async (): Promise<number> => {
 const start = (folder: string, name: string, file: string, args: readonly string[]): ChildProcess => {
   const log = createWriteStream(join(folder, `${name}.log`), { flags: 'a' });
   // Killed with the test process, however that ends.
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', file, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', file, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   child.stdout?.pipe(log, { end: false });
   child.stderr?.pipe(log, { end: false });
   return child;
@@ -59,7 +61,10 @@ const kill = async (child: ChildProcess | undefined): Promise<void> => {
 };
 
 const lastLines = (folder: string, name: string): string =>
-  readFileSync(join(folder, `${name}.log`), 'utf8').split('\n').slice(-6).join('\n');
+  readFileSync(join(folder, `${name}.log`), 'utf8')
+    .split('\n')
+    .slice(-6)
+    .join('\n');
 
 const waitReady = async (client: KubeClient, child: ChildProcess, folder: string): Promise<void> => {
   const end = Date.now() + 90_000;
@@ -69,7 +74,9 @@ const waitReady = async (client: KubeClient, child: ChildProcess, folder: string
       return;
     } catch (error) {
       if (child.exitCode !== null || Date.now() > end) {
-        throw new Error(`kube-apiserver is not ready:\n${lastLines(folder, 'kube-apiserver')}`, { cause: error });
+        throw new Error(`kube-apiserver is not ready:\n${lastLines(folder, 'kube-apiserver')}`, {
+          cause: error,
+        });
       }
     }
     await sleep(100);
@@ -77,7 +84,10 @@ const waitReady = async (client: KubeClient, child: ChildProcess, folder: string
 };
 
 const etcdCall = async (port: number, path: string, body: unknown): Promise<Record<string, unknown>> => {
-  const response = await fetch(`http://127.0.0.1:${port}${path}`, { method: 'POST', body: JSON.stringify(body) });
+  const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+    method: 'POST',
+    body: JSON.stringify(body),
+  });
   const answer = (await response.json()) as Record<string, unknown>;
   if (!response.ok) throw new Error(`etcd ${path}: ${response.status} ${JSON.stringify(answer)}`);
   return answer;
@@ -166,7 +176,9 @@ export const startApiServer = async (extraFlags: readonly string[] = []): Promis
     killApiServer: () => kill(api),
     startApiServer: startApi,
     compact: async () => {
-      const { header } = await etcdCall(etcdPort, '/v3/kv/range', { key: Buffer.from('x').toString('base64') });
+      const { header } = await etcdCall(etcdPort, '/v3/kv/range', {
+        key: Buffer.from('x').toString('base64'),
+      });
       const revision = (header as { revision: string }).revision;
       await etcdCall(etcdPort, '/v3/kv/compaction', { revision, physical: true });
     },
