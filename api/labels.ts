@@ -41,6 +41,8 @@ export const ANNOTATIONS = {
   skipReflection: 'fluvia.dev/skip-reflection',
   /** On a pod at home: which candidates were considered and why. */
   placement: 'fluvia.dev/placement',
+  /** On a NamespaceOffloading: `true` when the namespace's label made it, so that it goes with the label. */
+  madeByLabel: 'fluvia.dev/made-by-label',
 } as const;
 
 export const MANAGED_BY = 'fluvia';
