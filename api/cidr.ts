@@ -36,8 +36,8 @@ export const formatIp = (value: number): string =>
 
 /** The CIDR in canonical form. Throws BAD_INPUT for a malformed one or one with host bits set. */
 export const parseCidr = (text: string): Cidr => {
-  const [address = '', length = ''] = text.split('/');
-  const prefix = /^\d{1,2}$/.test(length) ? Number(length) : Number.NaN;
+  const [address = '', length = '', ...rest] = text.split('/');
+  const prefix = rest.length === 0 && /^\d{1,2}$/.test(length) ? Number(length) : Number.NaN;
   if (!(prefix >= 0 && prefix <= 32)) {
     throw new FluviaError(ERROR_CODES.BAD_INPUT, `"${text.slice(0, 64)}" is not an IPv4 CIDR`, {
       kind: 'terminal',

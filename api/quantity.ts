@@ -58,7 +58,8 @@ export const formatQuantity = (resource: string, value: number): string => {
   let whole = Math.floor(value);
   let unit = 0;
   const binary = resource === 'memory' || resource.endsWith('storage') || resource.startsWith('hugepages-');
-  while (binary && whole > 0 && whole % 1024 === 0 && unit < BINARY.length - 1) {
+  const units = binary ? BINARY.length - 1 : 0;
+  while (whole > 0 && whole % 1024 === 0 && unit < units) {
     whole /= 1024;
     unit += 1;
   }

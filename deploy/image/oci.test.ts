@@ -1,5 +1,14 @@
 import { createHash } from 'node:crypto';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -15,13 +24,18 @@ const readTar = (bytes: Buffer): Map<string, { mode: number; type: string; link:
     return field.subarray(0, end < 0 ? length : end).toString();
   };
   let long: string | undefined;
-  for (let at = 0; bytes[at] !== 0; ) {
+  for (let at = 0; bytes[at] !== 0;) {
     const size = Number.parseInt(text(at + 124, 12), 8);
     const type = text(at + 156, 1);
     const body = bytes.subarray(at + 512, at + 512 + size);
     if (type === 'L') long = body.subarray(0, -1).toString();
     else {
-      found.set(long ?? text(at, 100), { mode: Number.parseInt(text(at + 100, 8), 8), type, link: text(at + 157, 100), body });
+      found.set(long ?? text(at, 100), {
+        mode: Number.parseInt(text(at + 100, 8), 8),
+        type,
+        link: text(at + 157, 100),
+        body,
+      });
       expect(text(at + 108, 8) + text(at + 116, 8) + text(at + 136, 12)).toMatch(/^0+$/);
       long = undefined;
     }
@@ -49,7 +63,14 @@ describe('writeOciArchive', () => {
     return root;
   };
   const write = (root: string, out: string): Promise<string> =>
-    writeOciArchive({ name: 'fluvia.local/t:1', root, out, entrypoint: ['/bin/app'], env: { A: 'b' }, user: '7' });
+    writeOciArchive({
+      name: 'fluvia.local/t:1',
+      root,
+      out,
+      entrypoint: ['/bin/app'],
+      env: { A: 'b' },
+      user: '7',
+    });
 
   it('gives the same bytes for the same files, whatever their times and place', async () => {
     const one = await write(stage('one', 1), join(room, 'one.tar'));
@@ -61,21 +82,36 @@ describe('writeOciArchive', () => {
   it('writes blobs under their digests, and a layer that holds the tree', async () => {
     const digest = await write(stage('root', 1), join(room, 'out.tar'));
     const outer = readTar(readFileSync(join(room, 'out.tar')));
-    for (const [path, { body }] of outer) {
-      if (path.startsWith('blobs/sha256/')) expect(path.slice(13)).toBe(createHash('sha256').update(body).digest('hex'));
+    const blobs = [...outer].filter(([path]) => path.startsWith('blobs/sha256/'));
+    for (const [path, { body }] of blobs) {
+      expect(path.slice(13)).toBe(createHash('sha256').update(body).digest('hex'));
     }
     const blob = (id: string): Buffer => outer.get(`blobs/sha256/${id.slice(7)}`)?.body ?? Buffer.alloc(0);
-    const manifest = JSON.parse(blob(digest).toString()) as { config: { digest: string }; layers: { digest: string }[] };
+    const manifest = JSON.parse(blob(digest).toString()) as {
+      config: { digest: string };
+      layers: { digest: string }[];
+    };
     expect(JSON.parse(blob(manifest.config.digest).toString())).toMatchObject({
       config: { Entrypoint: ['/bin/app'], User: '7', Env: [expect.stringMatching(/^PATH=/), 'A=b'] },
     });
     const layer = readTar(blob(manifest.layers[0]?.digest ?? ''));
-    expect(layer.get('bin/app')).toMatchObject({ mode: 0o755, type: '0', body: Buffer.from('x'.repeat(1000)) });
+    expect(layer.get('bin/app')).toMatchObject({
+      mode: 0o755,
+      type: '0',
+      body: Buffer.from('x'.repeat(1000)),
+    });
     expect(layer.get('bin/sh')).toMatchObject({ type: '2', link: 'app' });
     expect(layer.get(`${'d'.repeat(60)}/${'e'.repeat(60)}/long`)?.body.toString()).toBe('long');
   });
 
   it('lists parents before children in byte order', () => {
-    expect(entriesBelow(stage('order', 1)).map((e) => e.path.slice(0, 7))).toEqual(['bin', 'bin/app', 'bin/sh', 'ddddddd', 'ddddddd', 'ddddddd']);
+    expect(entriesBelow(stage('order', 1)).map((e) => e.path.slice(0, 7))).toEqual([
+      'bin',
+      'bin/app',
+      'bin/sh',
+      'ddddddd',
+      'ddddddd',
+      'ddddddd',
+    ]);
   });
 });

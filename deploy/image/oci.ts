@@ -58,7 +58,8 @@ async function* archive(
   layer: { readonly path: string; readonly size: number },
   entries: readonly TarEntry[],
 ): AsyncGenerator<Buffer> {
-  for (const { path, data } of files) yield Buffer.concat([fileHeader(path, data.length), data, padding(data.length)]);
+  for (const { path, data } of files)
+    yield Buffer.concat([fileHeader(path, data.length), data, padding(data.length)]);
   yield fileHeader(layer.path, layer.size);
   yield* tarOf(entries);
   yield padding(layer.size);

@@ -51,7 +51,11 @@ const rawHeader = (name: Buffer, mode: number, size: number, flag: string, link:
 
 const longName = (flag: 'L' | 'K', text: Buffer): readonly Buffer[] => {
   const body = Buffer.concat([text, Buffer.from([0])]);
-  return [rawHeader(Buffer.from('././@LongLink'), 0, body.length, flag, Buffer.alloc(0)), body, padding(body.length)];
+  return [
+    rawHeader(Buffer.from('././@LongLink'), 0, body.length, flag, Buffer.alloc(0)),
+    body,
+    padding(body.length),
+  ];
 };
 
 /** The header blocks of one entry (more than one when a name is longer than 100 bytes). */
@@ -81,7 +85,8 @@ export async function* tarOf(entries: Iterable<TarEntry>): AsyncGenerator<Buffer
         seen += (chunk as Buffer).length;
         yield chunk as Buffer;
       }
-      if (seen !== entry.size) throw new Error(`${entry.source} changed while it was archived: ${entry.size} bytes became ${seen}`);
+      if (seen !== entry.size)
+        throw new Error(`${entry.source} changed while it was archived: ${entry.size} bytes became ${seen}`);
     } else {
       yield entry.source;
     }
@@ -101,7 +106,8 @@ export const entriesBelow = (root: string, prefix = ''): readonly TarEntry[] =>
       const path = prefix === '' ? name : `${prefix}/${name}`;
       const full = join(root, path);
       const stat = lstatSync(full);
-      if (stat.isDirectory()) return [{ type: 'directory', path, mode: stat.mode }, ...entriesBelow(root, path)];
+      if (stat.isDirectory())
+        return [{ type: 'directory', path, mode: stat.mode }, ...entriesBelow(root, path)];
       if (stat.isSymbolicLink()) return [{ type: 'symlink', path, mode: 0o777, target: readlinkSync(full) }];
       if (stat.isFile()) return [{ type: 'file', path, mode: stat.mode, size: stat.size, source: full }];
       throw new Error(`${full} is neither file, folder nor symbolic link: an image can't hold it`);
