@@ -44,8 +44,16 @@ export const formatNftExpression = (value: unknown): string => {
   return JSON.stringify(value);
 };
 
+/** On a map's data side a prefix keeps its length, also /32: nft takes an interval there, never a single address. */
+const formatData = (value: unknown): string =>
+  isObject(value) && isObject(value['prefix'])
+    ? `${String(value['prefix']['addr'])}/${String(value['prefix']['len'])}`
+    : formatNftExpression(value);
+
 const formatElement = (element: unknown): string =>
-  Array.isArray(element) ? element.map(formatNftExpression).join(' : ') : formatNftExpression(element);
+  Array.isArray(element)
+    ? `${formatNftExpression(element[0])} : ${formatData(element[1])}`
+    : formatNftExpression(element);
 
 const typeOf = (value: unknown): string =>
   Array.isArray(value) ? value.map(String).join(' . ') : String(value);
