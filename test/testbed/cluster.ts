@@ -15,7 +15,30 @@ export type Step = (line: string) => void;
 interface NodeObject {
   readonly metadata: { readonly name: string };
   readonly spec?: { readonly podCIDR?: string };
-  readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
+  readonly status?: { readonly conditions?: readonly Condition[] };
+}
+
+interface Condition {
+  readonly type: string;
+  readonly status: string;
+  readonly lastHeartbeatTime?: string;
+}
+
+interface PodObject {
+  readonly spec: { readonly nodeName?: string };
+  readonly status?: {
+    readonly conditions?: readonly Condition[];
+    readonly containerStatuses?: readonly {
+      readonly state?: { readonly running?: { readonly startedAt: string } };
+    }[];
+  };
+}
+
+/** Nodes that were started just now, and when: what the API server says of them from before is stale. */
+interface Boot {
+  readonly nodes: ReadonlySet<string>;
+  /** Milliseconds since 1970, whole seconds, as Kubernetes' times are. */
+  readonly at: number;
 }
 
 const READY_WITHIN_MS = 180_000;
@@ -39,8 +62,20 @@ const must = async (
   }
 };
 
-const isReady = (node: NodeObject): boolean =>
-  node.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
+const isTrue = (conditions: readonly Condition[] | undefined, name: string): Condition | undefined =>
+  conditions?.find(({ type, status }) => type === name && status === 'True');
+
+const isReady = (node: NodeObject, boot: Boot): boolean => {
+  const condition = isTrue(node.status?.conditions, 'Ready');
+  if (condition === undefined) return false;
+  return !boot.nodes.has(node.metadata.name) || Date.parse(condition.lastHeartbeatTime ?? '') >= boot.at;
+};
+
+const serves = (pod: PodObject, boot: Boot): boolean => {
+  if (isTrue(pod.status?.conditions, 'Ready') === undefined) return false;
+  const startedAt = pod.status?.containerStatuses?.[0]?.state?.running?.startedAt ?? '';
+  return !boot.nodes.has(pod.spec.nodeName ?? '') || Date.parse(startedAt) >= boot.at;
+};
 
 const listNodes = async (api: ApiClient): Promise<readonly NodeObject[]> => {
   const { status, body } = await api.call('GET', '/api/v1/nodes');
@@ -48,7 +83,12 @@ const listNodes = async (api: ApiClient): Promise<readonly NodeObject[]> => {
 };
 
 /** Waits until all nodes of the plan are Ready, giving each its pod range as kubeadm's controller-manager would. */
-const waitForNodes = async (api: ApiClient, cluster: ClusterPlan, context: NodeContext): Promise<void> => {
+const waitForNodes = async (
+  api: ApiClient,
+  cluster: ClusterPlan,
+  context: NodeContext,
+  boot: Boot,
+): Promise<void> => {
   await must('nodes are', cluster, context, async () => {
     const nodes = await listNodes(api);
     for (const plan of cluster.nodes) {
@@ -64,7 +104,7 @@ const waitForNodes = async (api: ApiClient, cluster: ClusterPlan, context: NodeC
     }
     return cluster.nodes.every((plan) =>
       nodes.some(
-        (node) => node.metadata.name === plan.name && isReady(node) && node.spec?.podCIDR !== undefined,
+        (node) => node.metadata.name === plan.name && isReady(node, boot) && node.spec?.podCIDR !== undefined,
       ),
     );
   });
@@ -79,10 +119,18 @@ const applyCoreDns = async (api: ApiClient, cluster: ClusterPlan, context: NodeC
   }
 };
 
-const waitForCoreDns = (api: ApiClient, cluster: ClusterPlan, context: NodeContext): Promise<void> =>
+const waitForCoreDns = (
+  api: ApiClient,
+  cluster: ClusterPlan,
+  context: NodeContext,
+  boot: Boot,
+): Promise<void> =>
   must('CoreDNS is ready', cluster, context, async () => {
-    const { body } = await api.call('GET', '/apis/apps/v1/namespaces/kube-system/deployments/coredns');
-    return ((body as { status?: { readyReplicas?: number } } | undefined)?.status?.readyReplicas ?? 0) > 0;
+    const { status, body } = await api.call(
+      'GET',
+      '/api/v1/namespaces/kube-system/pods?labelSelector=k8s-app%3Dkube-dns',
+    );
+    return status === 200 && (body as { items: readonly PodObject[] }).items.some((pod) => serves(pod, boot));
   });
 
 const startIfDown = async (context: NodeContext, cluster: ClusterPlan, node: NodePlan): Promise<boolean> => {
@@ -126,9 +174,20 @@ export const bringUp = async (
     const text = await writePki(join(folder, 'pki'), cluster);
     writeFileSync(kubeconfig, text, { mode: 0o600 });
   }
+  const at = Math.floor(Date.now() / 1000) * 1000;
   const started = await Promise.all(nodes.map((node) => startIfDown(context, cluster, node)));
   if (started.includes(true)) step(`${cluster.name}: ${started.filter(Boolean).length} node(s) booted`);
+  const boot: Boot = {
+    nodes: new Set(nodes.filter((_, index) => started[index] === true).map(({ name }) => name)),
+    at,
+  };
   const imports = Promise.all(nodes.map((node) => importMissing(context, node, images)));
+  const [first] = cluster.nodes;
+  if (first === undefined || !isRunning(context, first)) {
+    await imports;
+    step(`${cluster.name}: its control plane (${first?.name}) is down, so its nodes can't become Ready`);
+    return;
+  }
   const api = new ApiClient(cluster.server, join(folder, 'pki'));
   try {
     await must(
@@ -143,10 +202,10 @@ export const bringUp = async (
       await applyCoreDns(api, wanted, context);
       writeFileSync(bootstrapped, '');
     }
-    await waitForNodes(api, wanted, context);
+    await waitForNodes(api, wanted, context, boot);
     if (started.includes(true)) step(`${cluster.name}: node(s) Ready`);
     await imports;
-    await waitForCoreDns(api, wanted, context);
+    await waitForCoreDns(api, wanted, context, boot);
     if (started.includes(true)) step(`${cluster.name}: CoreDNS ready, images there`);
   } finally {
     await imports.catch(() => undefined);

@@ -57,6 +57,8 @@ const installed = async (names: readonly string[]): Promise<ReadonlySet<string>>
   );
 };
 
+const ensured = new Set<keyof typeof PACKAGE_SETS>();
+
 /**
  * Makes sure that the packages of these sets are there. Throws before anything is made when one is missing and can't
  * be installed. `report` gets the names of those it installs.
@@ -65,8 +67,10 @@ export const ensurePackages = async (
   sets: readonly (keyof typeof PACKAGE_SETS)[],
   report: (line: string) => void = () => undefined,
 ): Promise<void> => {
+  const open = sets.filter((set) => !ensured.has(set));
+  if (open.length === 0) return;
   const wanted: readonly Package[] = [
-    ...new Set(sets.flatMap((set): readonly (keyof typeof PACKAGES)[] => PACKAGE_SETS[set])),
+    ...new Set(open.flatMap((set): readonly (keyof typeof PACKAGES)[] => PACKAGE_SETS[set])),
   ].map((key) => PACKAGES[key]);
   const names = wanted.map(({ name }) => name);
   const hasDpkg = findProgram('dpkg-query') !== undefined && findProgram('apt-get') !== undefined;
@@ -114,4 +118,5 @@ export const ensurePackages = async (
       `Install ${lost.map(({ name }) => name).join(' ')} (Debian's names), or add the folder that holds it to PATH.`,
     );
   }
+  for (const set of open) ensured.add(set);
 };

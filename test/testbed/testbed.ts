@@ -157,6 +157,7 @@ export class Testbed {
       );
     }
     const tools = await ensureNodeTools(step);
+    await ensureTool('coredns', step);
     const images = await Promise.all(IMAGE_NAMES.map((image) => ensureImage(image, step)));
     if (state?.phase !== 'ready') {
       if (testbedNames().includes(name)) {
