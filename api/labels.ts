@@ -39,6 +39,10 @@ export const ANNOTATIONS = {
   hash: 'fluvia.dev/hash',
   /** On an object at home: `true` keeps it from being reflected. */
   skipReflection: 'fluvia.dev/skip-reflection',
+  /** On a twin namespace: comma-separated IDs of the further clusters that reach its shadows. */
+  sharedWith: 'fluvia.dev/shared-with',
+  /** On Service `fluvia-peering`: comma-separated host:port under which peers reach this cluster, if not its nodes. */
+  peeringEndpoints: 'fluvia.dev/peering-endpoints',
   /** On a pod at home: which candidates were considered and why. */
   placement: 'fluvia.dev/placement',
   /** On a NamespaceOffloading: `true` when the namespace's label made it, so that it goes with the label. */
@@ -59,6 +63,8 @@ export const FINALIZERS = {
   cleanup: 'fluvia.dev/cleanup',
   /** On a home pod that runs at a peer: held until the peer's word that it is gone. */
   floated: 'fluvia.dev/floated',
+  /** On a Peer that is a provider: held until its virtual nodes are drained and gone. */
+  offloading: 'fluvia.dev/offloading',
 } as const;
 
 /** Name of the DaemonSet of agents, the controller Deployment, and its Services. */
