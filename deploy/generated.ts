@@ -1,5 +1,6 @@
 import { KINDS } from '../api/v1alpha1/kinds.ts';
 import { customResourceDefinition } from '../api/structural.ts';
+import { agentPodSpec } from './manifests/agent.ts';
 import { specPage, specPagePath } from './spec/page.ts';
 import { toYaml } from './yaml.ts';
 
@@ -11,4 +12,8 @@ export const generatedFiles = (): ReadonlyMap<string, string> =>
       `# Made by \`npm run gen\` from api/v1alpha1: edit the schema, not this file.\n${toYaml(customResourceDefinition(kind))}`,
     ]),
     ...KINDS.map((kind): readonly [string, string] => [specPagePath(kind), specPage(kind)]),
+    [
+      'deploy/agent.golden.yaml',
+      `# The agent's pod, for review: the only privileged part of Fluvia. Made by \`npm run gen\` from deploy/manifests/agent.ts.\n${toYaml(agentPodSpec('fluvia.local/fluvia'))}`,
+    ],
   ]);

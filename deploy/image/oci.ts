@@ -13,6 +13,7 @@ export interface OciImage {
   readonly root: string;
   /** The archive to write; it appears under its name only when it is whole. */
   readonly out: string;
+  /** Empty: none, so that a pod's `args` are a whole command. */
   readonly entrypoint: readonly string[];
   /** Default `PATH` only. */
   readonly env?: Readonly<Record<string, string>>;
@@ -79,7 +80,7 @@ export const writeOciArchive = async (image: OciImage): Promise<string> => {
     architecture,
     os: 'linux',
     config: {
-      Entrypoint: image.entrypoint,
+      ...(image.entrypoint.length === 0 ? {} : { Entrypoint: image.entrypoint }),
       Env: env,
       ...(image.cmd === undefined ? {} : { Cmd: image.cmd }),
       ...(image.user === undefined ? {} : { User: image.user }),

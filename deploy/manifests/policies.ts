@@ -1,0 +1,143 @@
+import { NAMES, PEERING_CLUSTER_ROLE, SYSTEM_NAMESPACE } from '../../api/labels.ts';
+import type { KubeObject } from '../../runtime/kube/types.ts';
+import { meta } from './common.ts';
+
+interface Validation {
+  readonly expression: string;
+  readonly message: string;
+}
+
+interface PolicyInput {
+  readonly name: string;
+  readonly account: string;
+  readonly rules: readonly object[];
+  readonly variables?: readonly { readonly name: string; readonly expression: string }[];
+  readonly validations: readonly Validation[];
+}
+
+/** A policy over what one ServiceAccount of Fluvia writes, and the binding that puts it in force. */
+const policy = ({ name, account, rules, variables, validations }: PolicyInput): readonly KubeObject[] => [
+  {
+    apiVersion: 'admissionregistration.k8s.io/v1',
+    kind: 'ValidatingAdmissionPolicy',
+    metadata: meta(name),
+    spec: {
+      failurePolicy: 'Fail',
+      matchConstraints: { resourceRules: rules },
+      matchConditions: [
+        {
+          name: 'by-this-account',
+          expression: `request.userInfo.username == 'system:serviceaccount:${SYSTEM_NAMESPACE}:${account}'`,
+        },
+      ],
+      ...(variables === undefined ? {} : { variables }),
+      validations: validations.map((v) => ({ ...v, reason: 'Forbidden' })),
+    },
+  },
+  {
+    apiVersion: 'admissionregistration.k8s.io/v1',
+    kind: 'ValidatingAdmissionPolicyBinding',
+    metadata: meta(name),
+    spec: { policyName: name, validationActions: ['Deny'] },
+  },
+];
+
+const NODE_CLAIM = 'authentication.kubernetes.io/node-name';
+
+/**
+ * An agent writes only about its own node: the API server states in the token's claims on which node the pod runs
+ * (Kubernetes ≥ 1.32). Of the objects themselves it may only take its finalizer away.
+ */
+const agentPolicies = policy({
+  name: NAMES.agent,
+  account: NAMES.agent,
+  rules: [
+    {
+      apiGroups: ['fluvia.dev'],
+      apiVersions: ['*'],
+      operations: ['CREATE', 'UPDATE', 'DELETE'],
+      resources: ['fabricnodes', 'fabricnodes/status', 'gateways', 'gateways/status'],
+    },
+  ],
+  variables: [
+    {
+      name: 'node',
+      expression: `has(request.userInfo.extra) && '${NODE_CLAIM}' in request.userInfo.extra ? request.userInfo.extra['${NODE_CLAIM}'] : []`,
+    },
+  ],
+  validations: [
+    {
+      expression: 'request.name in variables.node',
+      message: "an agent may write only the FabricNode and Gateway of its token's node",
+    },
+    {
+      expression: "request.operation == 'UPDATE'",
+      message: 'an agent may neither make nor delete fabric objects',
+    },
+    {
+      expression:
+        "request.operation != 'UPDATE' || request.subResource == 'status' || object.spec == oldObject.spec",
+      message: 'the spec is the controller’s',
+    },
+  ],
+});
+
+/**
+ * What the controller may do on its own, beside acting as a peering's ServiceAccount: bind that one role in twins, and
+ * make or delete namespaces that are twins. It can't turn a namespace that exists into one.
+ */
+const controllerPolicies = policy({
+  name: NAMES.controller,
+  account: NAMES.controller,
+  rules: [
+    {
+      apiGroups: [''],
+      apiVersions: ['v1'],
+      operations: ['CREATE', 'UPDATE', 'DELETE'],
+      resources: ['namespaces'],
+    },
+    {
+      apiGroups: ['rbac.authorization.k8s.io'],
+      apiVersions: ['v1'],
+      operations: ['CREATE', 'UPDATE', 'DELETE'],
+      resources: ['rolebindings'],
+    },
+  ],
+  variables: [
+    { name: 'isNamespace', expression: "request.resource.resource == 'namespaces'" },
+    {
+      name: 'isTwin',
+      expression:
+        "object != null && has(object.metadata.labels) && 'fluvia.dev/origin' in object.metadata.labels",
+    },
+    {
+      name: 'wasTwin',
+      expression:
+        "oldObject != null && has(oldObject.metadata.labels) && 'fluvia.dev/origin' in oldObject.metadata.labels",
+    },
+  ],
+  validations: [
+    {
+      expression:
+        "!variables.isNamespace || request.operation == 'UPDATE' || (request.operation == 'CREATE' ? variables.isTwin : variables.wasTwin)",
+      message: 'Fluvia makes and deletes only twin namespaces',
+    },
+    {
+      expression:
+        "!variables.isNamespace || request.operation != 'UPDATE' || variables.wasTwin == variables.isTwin",
+      message: 'Fluvia never turns an existing namespace into a twin, nor a twin into another',
+    },
+    {
+      expression: `variables.isNamespace || request.operation == 'DELETE' || (object.roleRef.kind == 'ClusterRole' && object.roleRef.name == '${PEERING_CLUSTER_ROLE}')`,
+      message: `Fluvia binds only ClusterRole ${PEERING_CLUSTER_ROLE}`,
+    },
+    {
+      expression:
+        "variables.isNamespace || (has(namespaceObject.metadata.labels) && 'fluvia.dev/origin' in namespaceObject.metadata.labels)",
+      message: 'Fluvia binds roles only in twin namespaces',
+    },
+  ],
+});
+
+/** Every admission policy of the installation. */
+export const admissionPolicies: readonly KubeObject[] = [...agentPolicies, ...controllerPolicies];
