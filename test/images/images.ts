@@ -15,6 +15,7 @@ const source = (file: string): string => join(here, file);
 
 interface ImageRecipe {
   readonly entrypoint: readonly string[];
+  readonly cmd?: readonly string[];
   /** Everything that the image's bytes depend on, as text; read without building anything. */
   readonly inputs: () => Promise<readonly string[]>;
   readonly stage: (root: string) => Promise<void>;
@@ -61,7 +62,8 @@ const RECIPES = {
     stage: async (root) => stageProgram(root, (await ensureTool('coredns')).files.coredns ?? '', '.'),
   },
   busybox: {
-    entrypoint: ['/bin/sh'],
+    entrypoint: [],
+    cmd: ['/bin/sh'],
     inputs: async () => [stampOf(programPath('busybox'))],
     stage: async (root) => {
       await stageBusybox(root);
@@ -74,7 +76,8 @@ const RECIPES = {
     stage: (root) => compileStatic(source('web.c'), join(root, 'web'), ['-pthread']),
   },
   tools: {
-    entrypoint: ['/bin/sh'],
+    entrypoint: [],
+    cmd: ['/bin/sh'],
     inputs: async () => ['busybox', 'dash', ...REAL_TOOLS].map((name) => stampOf(programPath(name))),
     stage: async (root) => {
       await stageBusybox(root, ['sh', ...REAL_TOOLS]);
@@ -113,6 +116,7 @@ export const ensureImage = async (
         root,
         out: join(draft, 'image.tar'),
         entrypoint: recipe.entrypoint,
+        ...(recipe.cmd === undefined ? {} : { cmd: recipe.cmd }),
       });
       rmSync(root, { recursive: true });
     },

@@ -30,7 +30,7 @@ export const parseJournal = (text: string): readonly Resource[] =>
 export const removalOrder = (resources: readonly Resource[]): readonly Resource[] => {
   const rank = { process: 0, cgroup: 1, link: 2, netns: 3, claim: 4 } as const;
   const once = new Map(resources.map((resource) => [JSON.stringify(resource), resource]));
-  return [...once.values()].reverse().sort((a, b) => rank[a.kind] - rank[b.kind]);
+  return [...once.values()].toReversed().sort((a, b) => rank[a.kind] - rank[b.kind]);
 };
 
 export class Journal {

@@ -59,6 +59,8 @@ const perform = async (command: Command): Promise<number> => {
     case 'kill':
       await Testbed.open(command.name)[command.verb](command.target);
       return 0;
+    default:
+      return command satisfies never;
   }
 };
 

@@ -2,7 +2,7 @@
  * The testbed as a library: real Kubernetes clusters in network namespaces of this machine. What people do by
  * `npm run testbed`, tests, demo and benchmarks do by this file.
  */
-import { copyFileSync, existsSync, linkSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { constants, copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { ensureImage, IMAGE_NAMES } from '../images/images.ts';
 import { claimSlot } from './claims.ts';
@@ -345,12 +345,13 @@ export class Testbed {
       const { nodes } = this.#cluster(cluster);
       const folder = join(context.clusterFolder(cluster), 'images');
       mkdirSync(folder, { recursive: true });
-      const kept = join(folder, `${Date.now()}-${basename(source).replace(/\.tar$/, '')}.tar`);
-      try {
-        linkSync(source, `${kept}.part`);
-      } catch {
-        copyFileSync(source, `${kept}.part`);
-      }
+      const label = `-${basename(source).replace(/\.tar$/, '')}.tar`;
+      const older = readdirSync(folder).filter(
+        (name) => /^\d+/.exec(name)?.[0] === name.slice(0, -label.length) && name.endsWith(label),
+      );
+      const kept = join(folder, `${Date.now()}${label}`);
+      // a copy that shares blocks where the file system can: the source may be rebuilt in place
+      copyFileSync(source, `${kept}.part`, constants.COPYFILE_FICLONE);
       renameSync(`${kept}.part`, kept);
       try {
         await Promise.all(
@@ -362,6 +363,8 @@ export class Testbed {
         rmSync(kept, { force: true });
         throw error;
       }
+      // what came under the same file name before is not needed by a node that was down either
+      for (const name of older) rmSync(join(folder, name), { force: true });
     });
   }
 
