@@ -50,7 +50,9 @@ const readReport = (file: string): Tally => {
     numTodoTests: number;
     testResults: readonly { status: string; assertionResults: readonly unknown[] }[];
   };
-  const brokenSuites = report.testResults.filter((s) => s.status === 'failed' && s.assertionResults.length === 0).length;
+  const brokenSuites = report.testResults.filter(
+    (s) => s.status === 'failed' && s.assertionResults.length === 0,
+  ).length;
   return {
     passed: report.numPassedTests,
     failed: report.numFailedTests + report.numPendingTests + report.numTodoTests + brokenSuites,
@@ -60,7 +62,14 @@ const readReport = (file: string): Tally => {
 const runProject = async (project: string, room: string): Promise<Tally> => {
   const file = join(room, `${project}.json`);
   const started = performance.now();
-  const args = ['run', '--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
+  const args = [
+    'run',
+    '--project',
+    project,
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile.json=${file}`,
+  ];
   const code = await run(`${BIN}/vitest`, args);
   process.stdout.write(`tests ${project}: ${Math.round((performance.now() - started) / 1000)} s\n`);
   try {

@@ -5,7 +5,18 @@ import { describe, expect, it } from 'vitest';
 /** The rules of docs/architecture.md, held by scanning every import. */
 
 const ROOT = join(import.meta.dirname, '..');
-const TOP = ['api', 'proto', 'runtime', 'peering', 'network-fabric', 'storage-fabric', 'offloading', 'daemon', 'cli', 'deploy'];
+const TOP = [
+  'api',
+  'proto',
+  'runtime',
+  'peering',
+  'network-fabric',
+  'storage-fabric',
+  'offloading',
+  'daemon',
+  'cli',
+  'deploy',
+];
 
 interface Import {
   readonly file: string;
@@ -19,7 +30,8 @@ const sourceFiles = (folder: string): string[] =>
     .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
     .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)));
 
-const IMPORT = /^(?:import|export)\s+(type\s)?[^;'"]*?(?:from\s+)?['"]([^'"]+)['"]|import\(\s*['"]([^'"]+)['"]\s*\)/gm;
+const IMPORT =
+  /^(?:import|export)\s+(type\s)?[^;'"]*?(?:from\s+)?['"]([^'"]+)['"]|import\(\s*['"]([^'"]+)['"]\s*\)/gm;
 
 const importsOf = (file: string): Import[] =>
   [...readFileSync(join(ROOT, file), 'utf8').matchAll(IMPORT)].map((match) => {
@@ -36,8 +48,16 @@ const imports = production.flatMap(importsOf);
 /** Folder → folders that it must not import, and why. */
 const BANS: readonly { readonly from: string; readonly ban: readonly string[]; readonly why: string }[] = [
   { from: 'api', ban: TOP.filter((f) => f !== 'api'), why: 'api is the contract; everything stands on it' },
-  { from: 'proto', ban: TOP.filter((f) => !['api', 'proto'].includes(f)), why: 'proto knows the contract only' },
-  { from: 'runtime', ban: TOP.filter((f) => !['api', 'proto', 'runtime'].includes(f)), why: 'runtime serves all capabilities' },
+  {
+    from: 'proto',
+    ban: TOP.filter((f) => !['api', 'proto'].includes(f)),
+    why: 'proto knows the contract only',
+  },
+  {
+    from: 'runtime',
+    ban: TOP.filter((f) => !['api', 'proto', 'runtime'].includes(f)),
+    why: 'runtime serves all capabilities',
+  },
   ...['peering', 'network-fabric', 'storage-fabric', 'offloading'].map((capability) => ({
     from: capability,
     ban: TOP.filter((f) => !['api', 'proto', 'runtime', capability].includes(f)),
@@ -71,13 +91,20 @@ describe('imports', () => {
   it('planners have no clock and no dice', () => {
     const bad = production
       .filter((file) => /(?:^|\/)(?:plan|translate)-[^/]*\.ts$/.test(file))
-      .filter((file) => /Date\.now\(|new Date\(\)|Math\.random\(|performance\.now\(/.test(readFileSync(join(ROOT, file), 'utf8')));
+      .filter((file) =>
+        /Date\.now\(|new Date\(\)|Math\.random\(|performance\.now\(/.test(
+          readFileSync(join(ROOT, file), 'utf8'),
+        ),
+      );
     expect(bad).toEqual([]);
   });
 
   it('only runtime/host/exec.ts starts processes (outside the testbed and the image builder)', () => {
     const bad = imports.filter(
-      (i) => i.target === 'node:child_process' && i.file !== 'runtime/host/exec.ts' && !i.file.startsWith('deploy/'),
+      (i) =>
+        i.target === 'node:child_process' &&
+        i.file !== 'runtime/host/exec.ts' &&
+        !i.file.startsWith('deploy/'),
     );
     expect(bad).toEqual([]);
   });
@@ -90,7 +117,9 @@ describe('imports', () => {
   });
 
   it('daemons never load the whole client library', () => {
-    const bad = imports.filter((i) => i.file !== 'runtime/kube/kubeconfig.ts' && !i.typeOnly).filter((i) => i.target === '@kubernetes/client-node');
+    const bad = imports
+      .filter((i) => i.file !== 'runtime/kube/kubeconfig.ts' && !i.typeOnly)
+      .filter((i) => i.target === '@kubernetes/client-node');
     expect(bad).toEqual([]);
   });
 });

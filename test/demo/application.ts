@@ -23,6 +23,7 @@ const deployment = (app: string, replicas: number): object => ({
             ports: [{ name: 'http', containerPort: 8080 }],
             envFrom: [{ configMapRef: { name: 'settings' } }],
             env: [
+              { name: 'PORT', value: '8080' },
               { name: 'POD_NAME', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } },
               { name: 'NODE_NAME', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } },
               { name: 'PASSWORD', valueFrom: { secretKeyRef: { name: 'credentials', key: 'password' } } },
@@ -49,8 +50,18 @@ export const application = (replicas: { readonly web: number; readonly backend: 
     apiVersion: 'v1',
     kind: 'List',
     items: [
-      { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'settings' }, data: { GREETING: 'hello from the shop' } },
-      { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'credentials' }, stringData: { password: 'correct horse' } },
+      {
+        apiVersion: 'v1',
+        kind: 'ConfigMap',
+        metadata: { name: 'settings' },
+        data: { GREETING: 'hello from the shop' },
+      },
+      {
+        apiVersion: 'v1',
+        kind: 'Secret',
+        metadata: { name: 'credentials' },
+        stringData: { password: 'correct horse' },
+      },
       deployment('web', replicas.web),
       service('web'),
       deployment('backend', replicas.backend),

@@ -13,7 +13,13 @@ export type Kubectl = (args: readonly string[]) => Promise<string>;
 export type NodeExec = (argv: readonly string[]) => Promise<string>;
 
 /** Kinds that are a log or a cache of what happened, not state: their objects come and go by themselves. */
-const JOURNALS = ['events', 'events.events.k8s.io', 'componentstatuses', 'pods.metrics.k8s.io', 'nodes.metrics.k8s.io'];
+const JOURNALS = [
+  'events',
+  'events.events.k8s.io',
+  'componentstatuses',
+  'pods.metrics.k8s.io',
+  'nodes.metrics.k8s.io',
+];
 
 const flatten = (value: unknown, path: string, into: Map<string, string>): void => {
   if (value !== null && typeof value === 'object') {
@@ -33,14 +39,19 @@ interface Listed {
 
 /** Every object of every kind that can be listed. */
 export const snapshotCluster = async (kubectl: Kubectl): Promise<ClusterSnapshot> => {
-  const names = (await kubectl(['api-resources', '--verbs=list', '-o', 'name'])).split('\n').filter((n) => n !== '');
+  const names = (await kubectl(['api-resources', '--verbs=list', '-o', 'name']))
+    .split('\n')
+    .filter((n) => n !== '');
   const kinds = names.filter((name) => !JOURNALS.includes(name)).join(',');
   const list = JSON.parse(await kubectl(['get', kinds, '-A', '-o', 'json'])) as { items: readonly Listed[] };
   const snapshot = new Map<string, Map<string, string>>();
   for (const item of list.items) {
     const fields = new Map<string, string>();
     flatten(item, '', fields);
-    snapshot.set(`${item.apiVersion} ${item.kind} ${item.metadata.namespace ?? ''}/${item.metadata.name}`, fields);
+    snapshot.set(
+      `${item.apiVersion} ${item.kind} ${item.metadata.namespace ?? ''}/${item.metadata.name}`,
+      fields,
+    );
   }
   return snapshot;
 };
@@ -49,7 +60,11 @@ export const snapshotCluster = async (kubectl: Kubectl): Promise<ClusterSnapshot
  * What differs between `before` and `now`, one line each, leaving out what already differed between `earlier` and
  * `before` by itself, and fields of objects that changed their shape by themselves (lists that grew).
  */
-export const compareClusters = (earlier: ClusterSnapshot, before: ClusterSnapshot, now: ClusterSnapshot): string[] => {
+export const compareClusters = (
+  earlier: ClusterSnapshot,
+  before: ClusterSnapshot,
+  now: ClusterSnapshot,
+): string[] => {
   const differences: string[] = [];
   for (const key of now.keys()) {
     if (!before.has(key) && !earlier.has(key)) {
@@ -71,7 +86,9 @@ export const compareClusters = (earlier: ClusterSnapshot, before: ClusterSnapsho
       // an object whose resourceVersion moves by itself also has managed fields and times that do
       const bookkeeping = /^\/metadata\/(?:resourceVersion|managedFields|generation)/.test(path);
       if (!moves && !bookkeeping && fields.get(path) !== current.get(path)) {
-        differences.push(`~ ${key} ${path}: ${fields.get(path) ?? 'absent'} -> ${current.get(path) ?? 'absent'}`);
+        differences.push(
+          `~ ${key} ${path}: ${fields.get(path) ?? 'absent'} -> ${current.get(path) ?? 'absent'}`,
+        );
       }
     }
   }
@@ -82,11 +99,26 @@ export const compareClusters = (earlier: ClusterSnapshot, before: ClusterSnapsho
 export const snapshotNode = async (exec: NodeExec): Promise<string[]> => {
   const lines: string[] = [];
   const add = (title: string, text: string): void => {
-    lines.push(...text.split('\n').filter((line) => line.trim() !== '').map((line) => `${title}: ${line.trimEnd()}`));
+    lines.push(
+      ...text
+        .split('\n')
+        .filter((line) => line.trim() !== '')
+        .map((line) => `${title}: ${line.trimEnd()}`),
+    );
   };
   add('nft', await exec(['nft', '-s', 'list', 'ruleset']));
-  const links = JSON.parse(await exec(['ip', '-j', 'link'])) as readonly { ifname: string; mtu: number; master?: string }[];
-  add('link', links.map((l) => `${l.ifname} mtu ${l.mtu} ${l.master ?? ''}`).sort().join('\n'));
+  const links = JSON.parse(await exec(['ip', '-j', 'link'])) as readonly {
+    ifname: string;
+    mtu: number;
+    master?: string;
+  }[];
+  add(
+    'link',
+    links
+      .map((l) => `${l.ifname} mtu ${l.mtu} ${l.master ?? ''}`)
+      .sort()
+      .join('\n'),
+  );
   add('address', await exec(['ip', '-o', '-4', 'address', 'show']));
   add('route', (await exec(['ip', '-4', 'route', 'show', 'table', 'all'])).split('\n').sort().join('\n'));
   add('rule', await exec(['ip', '-4', 'rule', 'show']));
@@ -98,5 +130,8 @@ export const snapshotNode = async (exec: NodeExec): Promise<string[]> => {
 export const compareLines = (before: readonly string[], now: readonly string[]): string[] => {
   const old = new Set(before);
   const current = new Set(now);
-  return [...before.filter((l) => !current.has(l)).map((l) => `- ${l}`), ...now.filter((l) => !old.has(l)).map((l) => `+ ${l}`)];
+  return [
+    ...before.filter((l) => !current.has(l)).map((l) => `- ${l}`),
+    ...now.filter((l) => !old.has(l)).map((l) => `+ ${l}`),
+  ];
 };

@@ -27,7 +27,10 @@ export const runCommand = (
   options: RunOptions = {},
 ): Promise<CommandResult> =>
   new Promise((resolve, reject) => {
-    const signals = [options.signal, options.timeoutMs === undefined ? undefined : AbortSignal.timeout(options.timeoutMs)];
+    const signals = [
+      options.signal,
+      options.timeoutMs === undefined ? undefined : AbortSignal.timeout(options.timeoutMs),
+    ];
     const signal = AbortSignal.any(signals.filter((s) => s !== undefined));
     const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], signal });
     const output = { stdout: '', stderr: '' };
@@ -50,7 +53,9 @@ export const runCommand = (
 export const fluviactl = async (args: readonly string[], options: RunOptions = {}): Promise<string> => {
   const result = await runCommand(FLUVIACTL, args, options);
   if (result.code !== 0) {
-    throw new Error(`fluviactl ${args.join(' ')} exited ${result.code}: ${result.stderr.trim() || result.stdout.trim()}`);
+    throw new Error(
+      `fluviactl ${args.join(' ')} exited ${result.code}: ${result.stderr.trim() || result.stdout.trim()}`,
+    );
   }
   return result.stdout;
 };

@@ -1,0 +1,33 @@
+/**
+ * `npm run drills`: the fault drills at full size, with their figures. `--points N` sets the number of kills; FLUVIA_SEED
+ * repeats a run.
+ */
+import { parseArgs } from 'node:util';
+import { installAll, planLab } from '../e2e/lab.ts';
+import { setUpMachine } from '../set-up.ts';
+import { prepareFluvia } from '../support/fabric.ts';
+import { SEED } from '../support/seed.ts';
+import { Testbed } from '../testbed/testbed.ts';
+import { runKillDrill } from './kill-points.ts';
+
+const { values } = parseArgs({ options: { points: { type: 'string', default: '21' } } });
+const plan = planLab(SEED);
+const [home = '', peer = ''] = plan.clusters.map((c) => c.name);
+const name = `drills-${process.pid}`;
+const report = (line: string): void => void process.stdout.write(`${line}\n`);
+
+report(`seed ${SEED}: ${JSON.stringify(plan.clusters)}`);
+await setUpMachine();
+try {
+  const testbed = await Testbed.up({ name, clusters: plan.clusters, report });
+  const image = await prepareFluvia(
+    testbed,
+    plan.clusters.map((c) => c.name),
+    report,
+  );
+  await installAll(testbed, plan, image);
+  await runKillDrill({ testbed, home, peer, points: Number(values.points), seed: SEED, report });
+  report('all points converged');
+} finally {
+  await Testbed.down(name, report);
+}

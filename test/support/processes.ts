@@ -1,0 +1,93 @@
+import type { Testbed } from '../testbed/testbed.ts';
+import { eventually } from './fluviactl.ts';
+
+/** A process of a container, as its node sees it. */
+export interface PodProcess {
+  readonly pid: number;
+  readonly parent: number;
+  /** Command line, arguments separated by blanks. */
+  readonly command: string;
+  /** Path of its cgroup (memory hierarchy) as the node sees it. */
+  readonly cgroup: string;
+}
+
+/** Every process on a node with its cgroup. */
+export const listProcesses = async (testbed: Testbed, node: string): Promise<PodProcess[]> => {
+  const script = `for p in /proc/[0-9]*; do
+    c=$(grep -s :memory: $p/cgroup) || continue
+    printf '%s\\t%s\\t%s\\t%s\\n' "\${p#/proc/}" "$(awk '{print $4}' $p/stat 2>/dev/null)" "\${c##*:memory:}" "$(tr '\\0' ' ' < $p/cmdline 2>/dev/null)"
+  done`;
+  const { stdout } = await testbed.execNode(node, ['sh', '-c', script]);
+  return stdout
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => {
+      const [pid = '', parent = '', cgroup = '', command = ''] = line.split('\t');
+      return { pid: Number(pid), parent: Number(parent), cgroup, command: command.trim() };
+    });
+};
+
+/** A pod as these helpers need it. */
+export interface PodRef {
+  readonly name: string;
+  readonly uid: string;
+  readonly node: string;
+}
+
+/** Pods of Fluvia's own workloads in a cluster. */
+export const fluviaPods = async (testbed: Testbed, cluster: string, app: string): Promise<PodRef[]> => {
+  const list = JSON.parse(
+    await testbed.kubectl(cluster, ['get', 'pods', '-n', 'fluvia-system', '-o', 'json']),
+  ) as { items: { metadata: { name: string; uid: string }; spec: { nodeName?: string } }[] };
+  return list.items
+    .filter((pod) => pod.metadata.name.startsWith(app))
+    .map((pod) => ({ name: pod.metadata.name, uid: pod.metadata.uid, node: pod.spec.nodeName ?? '' }));
+};
+
+/** Name of the leading controller's pod. */
+export const leaderOf = async (testbed: Testbed, cluster: string): Promise<string> => {
+  const holder = await testbed.kubectl(cluster, [
+    'get',
+    'lease',
+    '-n',
+    'fluvia-system',
+    'fluvia-controller',
+    '-o',
+    'jsonpath={.spec.holderIdentity}',
+  ]);
+  return holder.trim();
+};
+
+/** Kills (SIGKILL) the `fluviad` processes of a pod; returns how many were hit. */
+export const killPodProcesses = async (
+  testbed: Testbed,
+  cluster: string,
+  pod: PodRef,
+  match: RegExp,
+): Promise<number> => {
+  const node = `${cluster}/${pod.node}`;
+  const victims = (await listProcesses(testbed, node)).filter(
+    (p) => p.cgroup.includes(pod.uid) && match.test(p.command),
+  );
+  if (victims.length > 0) {
+    await testbed.execNode(node, ['kill', '-KILL', ...victims.map((p) => String(p.pid))]);
+  }
+  return victims.length;
+};
+
+/** Waits until somebody else leads; returns the new leader's pod name. */
+export const waitForOtherLeader = (
+  testbed: Testbed,
+  cluster: string,
+  old: string,
+  timeoutMs: number,
+): Promise<string> =>
+  eventually(
+    `a leader other than ${old}`,
+    async () => {
+      const leader = await leaderOf(testbed, cluster);
+      return leader !== '' && leader !== old ? leader : undefined;
+    },
+    timeoutMs,
+    200,
+  );
