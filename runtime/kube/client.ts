@@ -323,7 +323,7 @@ const makeClient = (shared: Shared, who: Impersonation | undefined): KubeClient 
       }
     },
     list,
-    create: (res, object, options = {}) => {
+    create: async (res, object, options = {}) => {
       const { subresource } = options;
       const base = pathOf(
         res,
@@ -333,16 +333,16 @@ const makeClient = (shared: Shared, who: Impersonation | undefined): KubeClient 
       );
       return send('POST', withQuery(base, writeQuery(options)), named(res, object), options);
     },
-    update: (res, object, options = {}) => {
+    update: async (res, object, options = {}) => {
       const base = pathOf(res, object.metadata.namespace, nameOf(res, object), options.subresource);
       return send('PUT', withQuery(base, writeQuery(options)), named(res, object), options);
     },
-    apply: (res, object, options) => {
+    apply: async (res, object, options) => {
       const base = pathOf(res, object.metadata.namespace, nameOf(res, object), options.subresource);
       const query = { ...writeQuery(options), force: options.force ?? false };
       return send('PATCH', withQuery(base, query), named(res, object), options, patchTypes.apply);
     },
-    patch: (res, name, namespace, body, options) => {
+    patch: async (res, name, namespace, body, options) => {
       const base = pathOf(res, namespace, name, options.subresource);
       return send('PATCH', withQuery(base, writeQuery(options)), body, options, patchTypes[options.type]);
     },

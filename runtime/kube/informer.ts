@@ -23,6 +23,8 @@ export interface InformerOptions<T extends HasMetadata> {
   readonly indexers?: Readonly<Record<string, (object: T) => readonly string[]>> | undefined;
   /** Trims an object before it is kept, to save memory. `metadata.managedFields` is always dropped. */
   readonly transform?: ((object: T) => T) | undefined;
+  /** How long to ask the server to keep a watch open: random between the two, default 300–600 s. */
+  readonly watchSeconds?: readonly [shortest: number, longest: number] | undefined;
   readonly clock?: Clock | undefined;
   readonly log?: Logger | undefined;
   readonly metrics?: Metrics | undefined;
@@ -71,6 +73,7 @@ interface Progress {
 /** createInformer makes an informer; nothing happens before `start`. */
 export const createInformer = <T extends HasMetadata>(options: InformerOptions<T>): Informer<T> => {
   const { client, resource, namespace, labelSelector, fieldSelector } = options;
+  const [shortest, longest] = options.watchSeconds ?? [300, 600];
   const clock = options.clock ?? systemClock;
   const log = (options.log ?? silentLogger).child({
     resource: resource.plural,
@@ -120,7 +123,7 @@ export const createInformer = <T extends HasMetadata>(options: InformerOptions<T
     signal: AbortSignal,
   ): Promise<void> => {
     counts.watches += 1;
-    const timeoutSeconds = 300 + Math.floor(Math.random() * 300);
+    const timeoutSeconds = Math.round(shortest + Math.random() * (longest - shortest));
     const begun = clock.monotonicMs();
     metrics.sawEvent(begun);
     const request = {

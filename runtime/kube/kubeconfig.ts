@@ -145,12 +145,12 @@ const externalCredentials = async (
     readonly key?: string;
     readonly token?: string;
   }> => {
-    const options: { headers: Record<string, string>; cert?: unknown; key?: unknown } = { headers: {} };
-    await config.applyToHTTPSOptions(options as Parameters<typeof config.applyToHTTPSOptions>[0]);
+    const options: { headers: Record<string, string>; cert?: Buffer; key?: Buffer } = { headers: {} };
+    await config.applyToHTTPSOptions(options);
     const header = options.headers['Authorization'];
     return {
-      ...(options.cert === undefined ? {} : { cert: String(options.cert) }),
-      ...(options.key === undefined ? {} : { key: String(options.key) }),
+      ...(options.cert === undefined ? {} : { cert: options.cert.toString() }),
+      ...(options.key === undefined ? {} : { key: options.key.toString() }),
       ...(header?.startsWith('Bearer ') ? { token: header.slice('Bearer '.length) } : {}),
     };
   };

@@ -4,7 +4,7 @@ import type { OutgoingHttpHeaders } from 'node:http';
 import type { WatchEvent, WatchOptions } from './client.ts';
 import { createDeadline } from './deadline.ts';
 import { ApiError, errorFromResponse } from './errors.ts';
-import { createLineDecoder } from './json-lines.ts';
+import { createLineDecoder, LineTooLongError } from './json-lines.ts';
 import { readText, type Transport, type TransportResponse } from './transport.ts';
 
 const defaultMaxLineBytes = 16 * 1024 * 1024;
@@ -71,8 +71,12 @@ export const watchEvents = async function* <T>(
     }
   } catch (error) {
     if (options.signal.aborted) return;
-    if (silence.expired()) throw unusable(label, `nothing came for ${options.inactivityMs} ms`, error);
+    if (silence.expired()) {
+      const message = `${label}: nothing came for ${options.inactivityMs} ms`;
+      throw new ApiError({ status: 0, reason: 'Timeout', message, cause: error });
+    }
     if (error instanceof ApiError) throw error;
+    if (error instanceof LineTooLongError) throw unusable(label, error.message, error);
     const message = `${label}: API server ${call.server}: ${error instanceof Error ? error.message : String(error)}`;
     throw new ApiError({ status: 0, reason: 'Unreachable', message, cause: error });
   } finally {
