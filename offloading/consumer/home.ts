@@ -1,0 +1,118 @@
+import type { KindDefinition } from '../../api/define-kind.ts';
+import { LABELS, NAMES } from '../../api/labels.ts';
+import { ClaimKind, type Claim } from '../../api/v1alpha1/claim.ts';
+import {
+  NamespaceOffloadingKind,
+  type NamespaceOffloading,
+} from '../../api/v1alpha1/namespace-offloading.ts';
+import { NetworkConfigKind, type NetworkConfig } from '../../api/v1alpha1/network-config.ts';
+import { OfferKind, type Offer } from '../../api/v1alpha1/offer.ts';
+import { PeerKind, type Peer } from '../../api/v1alpha1/peer.ts';
+import { ViewKind, type View } from '../../api/v1alpha1/view.ts';
+import { VirtualNodeKind, type VirtualNode } from '../../api/v1alpha1/virtual-node.ts';
+import type { Informer } from '../../runtime/kube/informer.ts';
+import type { InformerFactory } from '../../runtime/kube/informer-factory.ts';
+import {
+  ENDPOINT_SLICE,
+  fluviaResource,
+  NAMESPACE,
+  NODE,
+  POD,
+  SERVICE,
+  type ResourceRef,
+} from '../../runtime/kube/resources.ts';
+import type { EndpointSlice, Namespace, Node, Pod, Service } from '../../runtime/kube/types.ts';
+
+const resourceOf = (kind: KindDefinition): ResourceRef =>
+  fluviaResource(kind.kind, kind.plural, kind.scope === 'Namespaced');
+
+export const PEER = resourceOf(PeerKind);
+export const CLAIM = resourceOf(ClaimKind);
+export const VIRTUAL_NODE = resourceOf(VirtualNodeKind);
+export const NAMESPACE_OFFLOADING = resourceOf(NamespaceOffloadingKind);
+export const VIEW = resourceOf(ViewKind);
+export const OFFER = resourceOf(OfferKind);
+export const NETWORK_CONFIG = resourceOf(NetworkConfigKind);
+
+/** Field manager of everything that this folder writes. */
+export const FIELD_MANAGER = 'fluvia-offloading';
+
+/** The home cluster as the consumer's controllers read it: shared caches and the few questions all of them ask. */
+export interface Home {
+  readonly pods: Informer<Pod>;
+  readonly nodes: Informer<Node>;
+  readonly namespaces: Informer<Namespace>;
+  readonly services: Informer<Service>;
+  readonly slices: Informer<EndpointSlice>;
+  readonly offloadings: Informer<NamespaceOffloading>;
+  readonly peers: Informer<Peer>;
+  readonly claims: Informer<Claim>;
+  readonly virtualNodes: Informer<VirtualNode>;
+  readonly views: Informer<View>;
+  readonly offers: Informer<Offer>;
+  readonly networkConfigs: Informer<NetworkConfig>;
+  whenSynced(signal: AbortSignal): Promise<void>;
+  /** The virtual node that a pod is bound to, if it is one. */
+  virtualNodeOf(pod: Pod): VirtualNode | undefined;
+  podsIn(namespace: string): readonly Pod[];
+  podsOn(node: string): readonly Pod[];
+  offloadingOf(namespace: string): NamespaceOffloading | undefined;
+}
+
+const NODE_INDEX = 'offloading/node';
+const NAMESPACE_INDEX = 'offloading/namespace';
+
+/** Opens the caches; they fill in the background. */
+export const openHome = (informers: InformerFactory): Home => {
+  const pods = informers.for<Pod>(POD);
+  const nodes = informers.for<Node>(NODE);
+  const namespaces = informers.for<Namespace>(NAMESPACE);
+  const services = informers.for<Service>(SERVICE);
+  const slices = informers.for<EndpointSlice>(ENDPOINT_SLICE);
+  const offloadings = informers.for<NamespaceOffloading>(NAMESPACE_OFFLOADING);
+  const peers = informers.for<Peer>(PEER);
+  const claims = informers.for<Claim>(CLAIM);
+  const virtualNodes = informers.for<VirtualNode>(VIRTUAL_NODE);
+  const views = informers.for<View>(VIEW);
+  const offers = informers.for<Offer>(OFFER);
+  const networkConfigs = informers.for<NetworkConfig>(NETWORK_CONFIG);
+  pods.addIndexers({
+    [NODE_INDEX]: (pod) => (pod.spec.nodeName ? [pod.spec.nodeName] : []),
+    [NAMESPACE_INDEX]: (pod) => [pod.metadata.namespace ?? ''],
+  });
+  const all = [pods, nodes, namespaces, services, slices, offloadings, peers, claims, virtualNodes, views, offers, networkConfigs];
+  return {
+    pods,
+    nodes,
+    namespaces,
+    services,
+    slices,
+    offloadings,
+    peers,
+    claims,
+    virtualNodes,
+    views,
+    offers,
+    networkConfigs,
+    whenSynced: async (signal) => {
+      await Promise.all(all.map((informer) => informer.whenSynced(signal)));
+    },
+    virtualNodeOf: (pod) => (pod.spec.nodeName ? virtualNodes.get(undefined, pod.spec.nodeName) : undefined),
+    podsIn: (namespace) => pods.byIndex(NAMESPACE_INDEX, namespace),
+    podsOn: (node) => pods.byIndex(NODE_INDEX, node),
+    offloadingOf: (namespace) => offloadings.get(namespace, NAMES.namespaceOffloading),
+  };
+};
+
+/** Whether this Node stands for a grant. */
+export const isVirtual = (node: Node): boolean => node.metadata.labels?.[LABELS.virtualNode] === 'true';
+
+/** Whether the peer is one that our pods may run at. */
+export const isProvider = (peer: Peer): boolean => peer.spec.roles.includes('Provider');
+
+/** The providers that an opened namespace may flow to, by name. */
+export const selectedPeers = (offloading: NamespaceOffloading, peers: readonly Peer[]): readonly Peer[] =>
+  peers
+    .filter((peer) => isProvider(peer) && peer.metadata.deletionTimestamp === undefined)
+    .filter((peer) => offloading.spec.peers?.includes(peer.metadata.name) ?? true)
+    .toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
