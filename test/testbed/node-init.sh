@@ -25,8 +25,11 @@ fi
 
 # Nothing is written to the host's /etc, /var, /opt and /run. What must not lie on an overlay is bound from the node's folder.
 mkdir -p "$state"/{etc,var,opt}/{up,work} "$state"/{containerd,kubelet,etcd,sysctl} "$log"
+# volatile: no syncing to disk, also not of the whole file system at each unmount (seconds on a busy disk). A killed node's
+# files are in the page cache all the same; the mark that it wasn't unmounted has to go.
 for folder in etc var opt; do
-  mount -t overlay overlay -o "lowerdir=/$folder,upperdir=$state/$folder/up,workdir=$state/$folder/work" "/$folder" || fail "overlay /$folder"
+  rm -rf "$state/$folder/work/work/incompat"
+  mount -t overlay overlay -o "volatile,lowerdir=/$folder,upperdir=$state/$folder/up,workdir=$state/$folder/work" "/$folder" || fail "overlay /$folder"
 done
 mount -t tmpfs tmpfs /run || fail /run
 for folder in containerd kubelet; do mkdir -p "/var/lib/$folder" && mount --bind "$state/$folder" "/var/lib/$folder" || fail "/var/lib/$folder"; done

@@ -144,7 +144,8 @@ export const endTree = async (outer: ProcessId, graceMs: number): Promise<boolea
   // process 1 of the namespace rather than its parent: the parent then reaps it, and ends by itself
   if (first !== undefined) {
     signal(first, 'SIGKILL');
-    await waitUntil(() => !isAlive(first) && !isAlive(outer), 5000, 20);
+    // long on a busy disk: the last process of a mount namespace unmounts, and an overlay syncs
+    await waitUntil(() => !isAlive(first) && !isAlive(outer), 20_000, 20);
   }
   signal(outer, 'SIGKILL');
   return waitUntil(() => !isAlive(outer) && (first === undefined || !isAlive(first)), 5000, 20);
