@@ -294,13 +294,14 @@ export class Testbed {
     return join(contextOf(this.#state).clusterFolder(node.cluster), 'nodes', node.name, 'log');
   }
 
-  get #kubectl(): string {
+  /** The kubectl that fits these clusters, for a process of one's own (with `KUBECONFIG`). */
+  get kubectlPath(): string {
     return this.#state.tools.kube.kubectl ?? 'kubectl';
   }
 
   /** Runs kubectl; a failure throws with its message. */
   kubectl(cluster: string, args: readonly string[], options: RunOptions = {}): Promise<string> {
-    return run(this.#kubectl, args, {
+    return run(this.kubectlPath, args, {
       ...options,
       env: { ...options.env, KUBECONFIG: this.kubeconfigPath(cluster) },
     });
@@ -308,7 +309,7 @@ export class Testbed {
 
   /** Runs kubectl and returns whatever it says. */
   tryKubectl(cluster: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
-    return tryRun(this.#kubectl, args, {
+    return tryRun(this.kubectlPath, args, {
       ...options,
       env: { ...options.env, KUBECONFIG: this.kubeconfigPath(cluster) },
     });
@@ -316,7 +317,7 @@ export class Testbed {
 
   /** Runs kubectl on this terminal; returns its exit code. */
   attachKubectl(cluster: string, args: readonly string[]): Promise<number> {
-    return runAttached(this.#kubectl, args, { KUBECONFIG: this.kubeconfigPath(cluster) });
+    return runAttached(this.kubectlPath, args, { KUBECONFIG: this.kubeconfigPath(cluster) });
   }
 
   /** Runs a command in all namespaces of a node (`CLUSTER/NODE`) and returns whatever it says. */
