@@ -58,8 +58,8 @@ export const agentPodSpec = (image: string): object => ({
       readinessProbe: { ...probe('/readyz'), periodSeconds: 5 },
       volumeMounts: [
         { name: 'sysctl', mountPath: SYSCTL_MOUNT },
-        { name: 'tun', mountPath: '/dev/net/tun' },
         { name: 'wireguard', mountPath: WIREGUARD_DIR },
+        { name: 'run', mountPath: '/run/fluvia' },
         { name: 'token', mountPath: TOKEN_MOUNT, readOnly: true },
       ],
     },
@@ -82,6 +82,8 @@ export const agentPodSpec = (image: string): object => ({
     { name: 'sysctl', hostPath: { path: '/proc/sys/net', type: 'Directory' } },
     { name: 'tun', hostPath: { path: '/dev/net/tun', type: 'CharDevice' } },
     { name: 'wireguard', emptyDir: { medium: 'Memory', sizeLimit: '4Mi' } },
+    // private keys on their way to `wg` are files here, never arguments
+    { name: 'run', emptyDir: { medium: 'Memory', sizeLimit: '4Mi' } },
     tokenVolume,
   ],
 });
