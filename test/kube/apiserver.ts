@@ -148,6 +148,9 @@ export const startApiServer = async (extraFlags: readonly string[] = []): Promis
     '--authorization-mode=RBAC',
     '--endpoint-reconciler-type=none',
     '--disable-admission-plugins=ServiceAccount',
+    `--kubelet-client-certificate=${folder}/kubelet-client.crt`,
+    `--kubelet-client-key=${folder}/kubelet-client.key`,
+    '--kubelet-preferred-address-types=InternalIP',
     '--shutdown-send-retry-after=false',
     ...extraFlags,
   ];
