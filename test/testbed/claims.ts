@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, wr
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { TestbedError } from './errors.ts';
+import { tryRun } from './exec.ts';
 import type { Journal } from './journal.ts';
 import { sweepLockDrafts, withLock } from './lock.ts';
 import { machineRoot } from './paths.ts';
@@ -15,8 +16,13 @@ const INOTIFY = '/proc/sys/fs/inotify/max_user_instances';
 // a kubelet and a containerd use about thirty each: the usual 128 are gone with the fourth node
 const INOTIFY_WANTED = 8192;
 
+// `ip netns` mounts this folder on itself with the first namespace, and leaves it so
+const NETNS = '/run/netns';
+
 const claimsFolder = join(machineRoot, 'claims');
 const inotifyFile = join(machineRoot, 'inotify-before');
+
+const netnsFile = join(machineRoot, 'netns-before');
 
 const locked = <T>(work: () => Promise<T>): Promise<T> =>
   withLock(join(machineRoot, 'lock'), work, { withinMs: 60_000 });
@@ -31,13 +37,34 @@ const tidy = (): void => {
   }
 };
 
+const isMountPoint = (folder: string): boolean =>
+  readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .some((line) => line.split(' ')[4] === folder);
+
+/** Undoes what the first `ip netns add` did to the machine, unless somebody else has namespaces there now. */
+const restoreNetnsFolder = async (): Promise<void> => {
+  if (!existsSync(netnsFile)) return;
+  const before = readFileSync(netnsFile, 'utf8');
+  rmSync(netnsFile);
+  if (before === 'mounted' || !existsSync(NETNS) || readdirSync(NETNS).length > 0) return;
+  if (isMountPoint(NETNS)) await tryRun('umount', ['-n', NETNS]);
+  if (before === 'absent') {
+    try {
+      rmdirSync(NETNS);
+    } catch {
+      // somebody made a namespace this moment
+    }
+  }
+};
+
 const readNumber = (path: string): number => Number(readFileSync(path, 'utf8'));
 
 /** A slot is free if nobody claims it and nothing on the machine bears its names or addresses. */
 const isFree = (slot: number): boolean => {
   if (existsSync(join(claimsFolder, String(slot)))) return false;
   const prefix = `${prefixOf(slot)}-`;
-  const namespaces = existsSync('/run/netns') ? readdirSync('/run/netns') : [];
+  const namespaces = existsSync(NETNS) ? readdirSync(NETNS) : [];
   const links = readdirSync('/sys/class/net');
   const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
   return (
@@ -59,6 +86,8 @@ export const claimSlot = (journal: Journal, stateFolder: string): Promise<number
     const path = join(claimsFolder, String(slot));
     journal.add({ kind: 'claim', path });
     writeFileSync(path, stateFolder);
+    if (!existsSync(netnsFile))
+      writeFileSync(netnsFile, isMountPoint(NETNS) ? 'mounted' : existsSync(NETNS) ? 'folder' : 'absent');
     if (!existsSync(inotifyFile) && readNumber(INOTIFY) < INOTIFY_WANTED) {
       writeFileSync(inotifyFile, String(readNumber(INOTIFY)));
       writeFileSync(INOTIFY, String(INOTIFY_WANTED));
@@ -73,6 +102,7 @@ export const releaseSlots = async (paths: readonly string[], stateFolder: string
     for (const path of paths)
       if (existsSync(path) && readFileSync(path, 'utf8') === stateFolder) rmSync(path);
     const others = existsSync(claimsFolder) ? readdirSync(claimsFolder) : [];
+    if (others.length === 0) await restoreNetnsFolder();
     if (others.length === 0 && existsSync(inotifyFile)) {
       if (readNumber(INOTIFY) === INOTIFY_WANTED) writeFileSync(INOTIFY, readFileSync(inotifyFile));
       rmSync(inotifyFile);

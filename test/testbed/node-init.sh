@@ -4,6 +4,7 @@
 # Environment: NODE_DIR (conf/, log/, state/), NODE_NAME, API (https URL of the cluster's API server), CNI_BIN.
 set -u
 conf=$NODE_DIR/conf state=$NODE_DIR/state log=$NODE_DIR/log
+mount() { command mount -n "$@"; }   # -n: no notes of it in the host's /run/mount
 fail() { echo "node-init: $*" >&2; exit 1; }
 
 hostname "$NODE_NAME" || fail hostname
