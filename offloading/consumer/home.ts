@@ -1,5 +1,5 @@
 import type { KindDefinition } from '../../api/define-kind.ts';
-import { LABELS, NAMES } from '../../api/labels.ts';
+import { FLOAT_GATE, LABELS, NAMES } from '../../api/labels.ts';
 import { ClaimKind, type Claim } from '../../api/v1alpha1/claim.ts';
 import {
   NamespaceOffloadingKind,
@@ -56,11 +56,20 @@ export interface Home {
   virtualNodeOf(pod: Pod): VirtualNode | undefined;
   podsIn(namespace: string): readonly Pod[];
   podsOn(node: string): readonly Pod[];
+  servicesIn(namespace: string): readonly Service[];
+  slicesIn(namespace: string): readonly EndpointSlice[];
+  /** Pods that wait at Fluvia's gate. */
+  gatedPods(): readonly Pod[];
   offloadingOf(namespace: string): NamespaceOffloading | undefined;
 }
 
 const NODE_INDEX = 'offloading/node';
 const NAMESPACE_INDEX = 'offloading/namespace';
+const GATED_INDEX = 'offloading/gated';
+
+/** Whether the pod waits at Fluvia's gate. */
+export const isGated = (pod: Pod): boolean =>
+  pod.spec.schedulingGates?.some((gate) => gate.name === FLOAT_GATE) ?? false;
 
 /** Opens the caches; they fill in the background. */
 export const openHome = (informers: InformerFactory): Home => {
@@ -79,8 +88,24 @@ export const openHome = (informers: InformerFactory): Home => {
   pods.addIndexers({
     [NODE_INDEX]: (pod) => (pod.spec.nodeName ? [pod.spec.nodeName] : []),
     [NAMESPACE_INDEX]: (pod) => [pod.metadata.namespace ?? ''],
+    [GATED_INDEX]: (pod) => (isGated(pod) ? ['true'] : []),
   });
-  const all = [pods, nodes, namespaces, services, slices, offloadings, peers, claims, virtualNodes, views, offers, networkConfigs];
+  services.addIndexers({ [NAMESPACE_INDEX]: (service) => [service.metadata.namespace ?? ''] });
+  slices.addIndexers({ [NAMESPACE_INDEX]: (slice) => [slice.metadata.namespace ?? ''] });
+  const all = [
+    pods,
+    nodes,
+    namespaces,
+    services,
+    slices,
+    offloadings,
+    peers,
+    claims,
+    virtualNodes,
+    views,
+    offers,
+    networkConfigs,
+  ];
   return {
     pods,
     nodes,
@@ -100,6 +125,9 @@ export const openHome = (informers: InformerFactory): Home => {
     virtualNodeOf: (pod) => (pod.spec.nodeName ? virtualNodes.get(undefined, pod.spec.nodeName) : undefined),
     podsIn: (namespace) => pods.byIndex(NAMESPACE_INDEX, namespace),
     podsOn: (node) => pods.byIndex(NODE_INDEX, node),
+    servicesIn: (namespace) => services.byIndex(NAMESPACE_INDEX, namespace),
+    slicesIn: (namespace) => slices.byIndex(NAMESPACE_INDEX, namespace),
+    gatedPods: () => pods.byIndex(GATED_INDEX, 'true'),
     offloadingOf: (namespace) => offloadings.get(namespace, NAMES.namespaceOffloading),
   };
 };

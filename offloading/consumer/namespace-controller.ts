@@ -73,9 +73,11 @@ export const startNamespaces = (options: NamespaceControllerOptions, signal: Abo
         annotations: { [ANNOTATIONS.madeByLabel]: 'true' },
         finalizers: [FINALIZERS.cleanup],
       };
-      await client.create(NAMESPACE_OFFLOADING, { metadata, spec: {} }, { signal }).catch((error: unknown) => {
-        if (!isAlreadyExists(error) && !isForbidden(error)) throw error;
-      });
+      await client
+        .create(NAMESPACE_OFFLOADING, { metadata, spec: {} }, { signal })
+        .catch((error: unknown) => {
+          if (!isAlreadyExists(error) && !isForbidden(error)) throw error;
+        });
     }
     if (plan.offloading === 'delete') {
       const uid = world.offloading?.metadata.uid;
@@ -105,7 +107,11 @@ export const startNamespaces = (options: NamespaceControllerOptions, signal: Abo
     }
     if (plan.strategyLabel !== undefined) {
       const body = { metadata: { labels: { [LABELS.strategy]: plan.strategyLabel } } };
-      await client.patch(NAMESPACE, name, undefined, body, { type: 'merge', signal, fieldManager: FIELD_MANAGER });
+      await client.patch(NAMESPACE, name, undefined, body, {
+        type: 'merge',
+        signal,
+        fieldManager: FIELD_MANAGER,
+      });
     }
     await evict(name, plan);
     for (const link of links.list()) publish(link, name, plan);

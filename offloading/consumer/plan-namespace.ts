@@ -61,7 +61,9 @@ export const whyNotOpenable = (namespace: Namespace): string | undefined => {
   if (name.startsWith('kube-') || name === SYSTEM_NAMESPACE || name === PEERS_NAMESPACE) {
     return `namespace ${name} belongs to the cluster itself`;
   }
-  return labels?.[LABELS.origin] === undefined ? undefined : `namespace ${name} is a twin of another cluster's`;
+  return labels?.[LABELS.origin] === undefined
+    ? undefined
+    : `namespace ${name} is a twin of another cluster's`;
 };
 
 const offloadingAction = ({ namespace, offloading }: NamespaceWorld): NamespacePlan['offloading'] => {
@@ -78,7 +80,8 @@ const readiness = (world: NamespaceWorld, label: string | undefined): Omit<Condi
   const no = (reason: string, message: string) => ({ status: 'False' as const, reason, message });
   if (world.webhookProblem !== undefined) return no('WebhookNotReady', world.webhookProblem);
   if (label === undefined) return no('LabelPending', 'the namespace does not carry its strategy label yet');
-  if (world.selected.length === 0) return no('NoPeers', 'no provider is selected: peer with one, or change spec.peers');
+  if (world.selected.length === 0)
+    return no('NoPeers', 'no provider is selected: peer with one, or change spec.peers');
   const ready = world.selected.filter((peer) => peer.twin?.ready === true);
   const silent = world.selected.filter((peer) => peer.twin === undefined && peer.isLinkUp);
   if (silent.length > 0) return no('TwinsPending', `waiting for ${silent.map((p) => p.name).join(', ')}`);
@@ -166,7 +169,10 @@ export const planNamespace = (world: NamespaceWorld): NamespacePlan => {
   }
   const refusal = whyNotOpenable(namespace);
   if (refusal !== undefined) {
-    return { ...nothing, status: statusWith(world, [], { status: 'False', reason: 'NotAllowed', message: refusal }) };
+    return {
+      ...nothing,
+      status: statusWith(world, [], { status: 'False', reason: 'NotAllowed', message: refusal }),
+    };
   }
   const wanted = LABEL_VALUES[offloading.spec.strategy];
   // A label without a working webhook would hold up pods (remote) or promise what doesn't happen.
@@ -174,7 +180,9 @@ export const planNamespace = (world: NamespaceWorld): NamespacePlan => {
   const names = new Set(selected.map((peer) => peer.name));
   const leaving = new Set(floated.map((pod) => pod.peer).filter((peer) => !names.has(peer)));
   const { items, evict } = closing(world, leaving, offloading);
-  const publish = isFinalized ? new Map([...items, ...itemsFor(offloading, selected)]) : new Map<string, never>();
+  const publish = isFinalized
+    ? new Map([...items, ...itemsFor(offloading, selected)])
+    : new Map<string, never>();
   return {
     ...nothing,
     addFinalizer: !isFinalized,

@@ -13,11 +13,53 @@
  *   [fluvia-remote, fluvia]
  * - authentication.k8s.io tokenreviews: create; authorization.k8s.io subjectaccessreviews: create
  * - RoleBinding in `kube-system` to the built-in Role `extension-apiserver-authentication-reader`
- * - fluvia.dev: peers, claims, views, networkconfigs, fabricnodes: get, list, watch; namespaceoffloadings (+ /status,
- *   /finalizers), virtualnodes (+ /status, /finalizers), offers: get, list, watch, create, update, patch, delete;
- *   claims/finalizers: update (ownerReferences with blockOwnerDeletion)
+ * - fluvia.dev: peers: get, list, watch, patch (a finalizer); claims, views, networkconfigs: get, list, watch; namespaceoffloadings (+ /status,
+ *   /finalizers), virtualnodes (+ /status, /finalizers), offers: get, list, watch, create, update, patch, delete
  *
  * Ports: each virtual node listens at PORTS.kubeletBase + n on the controller's pod; the API server must reach it.
  * DaemonSets of the installation must stay off virtual nodes: node affinity `fluvia.dev/virtual-node DoesNotExist`.
  */
-export {};
+import type { Links } from '../../api/link.ts';
+import type { ControllerDeps } from '../../runtime/deps.ts';
+import { createKubeletServers } from '../virtual-kubelet/kubelet-servers.ts';
+import { startLeases } from '../virtual-kubelet/leases.ts';
+import { startNodes } from '../virtual-kubelet/node-controller.ts';
+import { startVirtualNodes } from '../virtual-kubelet/virtual-node-controller.ts';
+import { startCaBundle } from '../webhook/ca-bundle-controller.ts';
+import { createExclusions } from './exclusions.ts';
+import { openHome } from './home.ts';
+import { startLanding } from './landing-controller.ts';
+import { watchLinkHealth } from './link-health.ts';
+import { startNamespaces } from './namespace-controller.ts';
+import { startEndpointOffers } from './offer-controller.ts';
+import { startPlacement } from './placement-controller.ts';
+import { startReflection } from './reflection-controller.ts';
+import { startShadows } from './shadow-controller.ts';
+
+/**
+ * Starts everything of the consumer's side once the caches have filled; it stops when `signal` aborts. `clusterID` is
+ * this cluster's own. Does nothing harmful where there are no providers.
+ */
+export const startConsumer = async (
+  deps: ControllerDeps,
+  links: Links,
+  clusterID: string,
+  signal: AbortSignal,
+): Promise<void> => {
+  const home = openHome(deps.informers);
+  await home.whenSynced(signal);
+  const health = watchLinkHealth(links, deps.clock, signal);
+  const exclusions = createExclusions(deps.clock);
+  const webhook = startCaBundle(deps, signal);
+  const servers = await createKubeletServers(deps, home, links, signal);
+  startVirtualNodes(deps, home, signal);
+  startNodes({ deps, home, links, health, servers }, signal);
+  startLeases(deps, home, signal);
+  startNamespaces({ deps, home, links, health, webhook }, signal);
+  const reflection = startReflection({ deps, home, links, clusterID }, signal);
+  startEndpointOffers(deps, home, reflection, signal);
+  startShadows({ deps, home, links, health, reflection, exclusions }, signal);
+  startPlacement({ deps, home, links, exclusions }, signal);
+  startLanding(deps, home, signal);
+  deps.log.info('consumer side runs', { controller: 'offloading' });
+};

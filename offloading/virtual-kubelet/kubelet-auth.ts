@@ -50,7 +50,8 @@ const VERBS: Readonly<Record<string, KubeletAccess['verb']>> = {
 export const accessOf = (method: string, path: string): KubeletAccess => {
   const first = path.split('/')[1] ?? '';
   const verb = VERBS[method] ?? 'create';
-  if (first === 'exec' || first === 'attach' || first === 'portForward') return { verb: 'create', subresource: 'proxy' };
+  if (first === 'exec' || first === 'attach' || first === 'portForward')
+    return { verb: 'create', subresource: 'proxy' };
   if (first === 'stats' || first === 'metrics') return { verb, subresource: first };
   if (first === 'logs') return { verb, subresource: 'log' };
   if (first === 'pods' || first === 'healthz') return { verb, subresource: first };

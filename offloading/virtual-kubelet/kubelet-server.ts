@@ -103,7 +103,10 @@ export const createKubeletHandler = (options: KubeletHandlerOptions, node: strin
     const peer = home.virtualNodes.get(undefined, node)?.spec.peer;
     const link = peer === undefined ? undefined : links.get(peer);
     if (link === undefined || !link.isUp()) {
-      return { status: 503, message: `peer ${peer ?? '?'} is not reachable now; the pod keeps running there` };
+      return {
+        status: 503,
+        message: `peer ${peer ?? '?'} is not reachable now; the pod keeps running there`,
+      };
     }
     try {
       return await link.openContainerStream(

@@ -17,7 +17,8 @@ export const statsSummary = (node: Node, pods: readonly Pod[]): unknown => ({
   })),
 });
 
-const escape = (value: string): string => value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
+const escape = (value: string): string =>
+  value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
 
 /** `/metrics/resource`: start times of running containers (Prometheus text format). */
 export const resourceMetrics = (pods: readonly Pod[]): string => {

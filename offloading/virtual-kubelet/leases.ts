@@ -44,7 +44,10 @@ export const startLeases = (deps: ControllerDeps, home: Home, signal: AbortSigna
       const results = await Promise.allSettled(nodes.slice(i, i + CONCURRENCY).map(renew));
       for (const result of results) {
         if (result.status === 'rejected') {
-          log.warn('node lease not renewed', { controller: 'offloading.lease', err: result.reason as unknown });
+          log.warn('node lease not renewed', {
+            controller: 'offloading.lease',
+            err: result.reason as unknown,
+          });
         }
       }
     }

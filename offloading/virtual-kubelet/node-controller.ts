@@ -49,7 +49,13 @@ export const startNodes = (options: NodeControllerOptions, signal: AbortSignal):
       },
       deps.clock.now().toISOString(),
     );
-    await upsertStatus(client, VIRTUAL_NODE, vn, { port, conditions }, { fieldManager: FIELD_MANAGER, signal });
+    await upsertStatus(
+      client,
+      VIRTUAL_NODE,
+      vn,
+      { port, conditions },
+      { fieldManager: FIELD_MANAGER, signal },
+    );
   };
 
   const create = async (world: NodeWorld): Promise<Node | undefined> => {
@@ -68,7 +74,9 @@ export const startNodes = (options: NodeControllerOptions, signal: AbortSignal):
 
   const keepSpec = async (node: Node, world: NodeWorld): Promise<void> => {
     const desired = planNodeSpec(world);
-    const hasTaint = node.spec.taints?.some((t) => t.key === desired.taint.key && t.effect === desired.taint.effect);
+    const hasTaint = node.spec.taints?.some(
+      (t) => t.key === desired.taint.key && t.effect === desired.taint.effect,
+    );
     const labels = Object.fromEntries(
       Object.entries(desired.labels).filter(([key, value]) => node.metadata.labels?.[key] !== value),
     );
@@ -94,11 +102,17 @@ export const startNodes = (options: NodeControllerOptions, signal: AbortSignal):
       capacity: { ...desired.capacity, ...removed },
       allocatable: { ...desired.allocatable, ...removed },
     };
-    await client.patch(NODE, node.metadata.name, undefined, { status }, {
-      type: 'strategic',
-      subresource: 'status',
-      signal,
-    });
+    await client.patch(
+      NODE,
+      node.metadata.name,
+      undefined,
+      { status },
+      {
+        type: 'strategic',
+        subresource: 'status',
+        signal,
+      },
+    );
   };
 
   /** Empties the node, then lets it go. Pods leave with their peer's word, or at once when the peer is gone for good. */
@@ -107,7 +121,13 @@ export const startNodes = (options: NodeControllerOptions, signal: AbortSignal):
     const node = home.nodes.get(undefined, name);
     if (node !== undefined && isVirtual(node)) {
       if (node.spec.unschedulable !== true) {
-        await client.patch(NODE, name, undefined, { spec: { unschedulable: true } }, { type: 'merge', signal });
+        await client.patch(
+          NODE,
+          name,
+          undefined,
+          { spec: { unschedulable: true } },
+          { type: 'merge', signal },
+        );
       }
       const pods = home.podsOn(name);
       for (const pod of pods.filter((p) => !isDeleting(p))) {
@@ -177,7 +197,10 @@ export const startNodes = (options: NodeControllerOptions, signal: AbortSignal):
   };
   health.onChange(enqueuePeer);
   const nodesOfPeer = (peer: string): string[] =>
-    home.virtualNodes.list().filter((vn) => vn.spec.peer === peer).map((vn) => vn.metadata.name);
+    home.virtualNodes
+      .list()
+      .filter((vn) => vn.spec.peer === peer)
+      .map((vn) => vn.metadata.name);
 
   void runController(
     {

@@ -79,9 +79,7 @@ export const planNodeSpec = ({ virtualNode, claim, peer }: NodeWorld): DesiredNo
     providerID: `fluvia://${peer.spec.clusterID}/${virtualNode.spec.claim}`,
     taint: { key: VIRTUAL_NODE_TAINT, effect: 'NoSchedule' },
     unschedulable:
-      virtualNode.spec.cordoned ||
-      peer.spec.cordoned ||
-      virtualNode.metadata.deletionTimestamp !== undefined,
+      virtualNode.spec.cordoned || peer.spec.cordoned || virtualNode.metadata.deletionTimestamp !== undefined,
   };
 };
 
@@ -103,14 +101,26 @@ export const planReady = (world: NodeWorld): StatusCondition => {
   const { peer, claim } = world;
   const old = world.existing?.status?.conditions?.find((c) => c.type === 'Ready');
   if (!isConditionTrue(claim?.status?.conditions, 'Granted')) {
-    return condition(world, 'Ready', false, 'NotGranted', `claim ${world.virtualNode.spec.claim} is not granted`);
+    return condition(
+      world,
+      'Ready',
+      false,
+      'NotGranted',
+      `claim ${world.virtualNode.spec.claim} is not granted`,
+    );
   }
   if (world.link === 'lost') {
     return condition(world, 'Ready', false, 'PeerUnreachable', `peer ${peer.metadata.name} does not answer`);
   }
   // Only this controller judges; what the controller-manager made Unknown while no leader lived is judged anew.
   if (world.link === 'unsure' && old?.status !== 'True') {
-    return condition(world, 'Ready', false, 'PeerConnecting', `no answer from peer ${peer.metadata.name} yet`);
+    return condition(
+      world,
+      'Ready',
+      false,
+      'PeerConnecting',
+      `no answer from peer ${peer.metadata.name} yet`,
+    );
   }
   return condition(world, 'Ready', true, 'PeerReady', `peer ${peer.metadata.name} answers`);
 };
@@ -122,7 +132,8 @@ export const planNodeStatus = (world: NodeWorld): DesiredNodeStatus => {
   const capacity = { ...granted, pods: granted['pods'] ?? DEFAULT_PODS };
   const terms = claim?.status?.terms;
   const networkReady = isConditionTrue(peer.status?.conditions, 'NetworkReady');
-  const fine = (type: string, reason: string) => condition(world, type, false, reason, 'looked after by the provider');
+  const fine = (type: string, reason: string) =>
+    condition(world, type, false, reason, 'looked after by the provider');
   return {
     capacity,
     allocatable: capacity,
@@ -133,7 +144,13 @@ export const planNodeStatus = (world: NodeWorld): DesiredNodeStatus => {
       fine('PIDPressure', 'ProviderHasSufficientPID'),
       networkReady
         ? condition(world, 'NetworkUnavailable', false, 'TunnelReady', 'pods there are reachable')
-        : condition(world, 'NetworkUnavailable', true, 'TunnelNotReady', `the tunnel to ${peer.metadata.name} is not ready`),
+        : condition(
+            world,
+            'NetworkUnavailable',
+            true,
+            'TunnelNotReady',
+            `the tunnel to ${peer.metadata.name} is not ready`,
+          ),
     ],
     // Only InternalIP: the API server prefers Hostname where there is one.
     addresses: [{ type: 'InternalIP', address: world.podIP }],
@@ -164,8 +181,10 @@ export const isStatusStale = (existing: Node, desired: DesiredNodeStatus, now: n
   const same = (a: unknown, b: unknown): boolean => canonical(a) === canonical(b);
   if (!sameAmounts(has?.capacity, desired.capacity)) return true;
   if (!sameAmounts(has?.allocatable, desired.allocatable)) return true;
-  if (!same(has?.addresses, desired.addresses) || !same(has?.daemonEndpoints, desired.daemonEndpoints)) return true;
-  if (Object.entries(desired.nodeInfo).some(([key, value]) => (has?.nodeInfo?.[key] ?? '') !== value)) return true;
+  if (!same(has?.addresses, desired.addresses) || !same(has?.daemonEndpoints, desired.daemonEndpoints))
+    return true;
+  if (Object.entries(desired.nodeInfo).some(([key, value]) => (has?.nodeInfo?.[key] ?? '') !== value))
+    return true;
   return desired.conditions.some((wanted) => {
     const old = has?.conditions?.find((c) => c.type === wanted.type);
     const age = now - Date.parse(old?.lastHeartbeatTime ?? '');

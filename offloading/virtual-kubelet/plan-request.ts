@@ -34,7 +34,8 @@ export const parseContainerPath = (path: string): ContainerPath | undefined => {
   const [first = '', namespace, pod, ...rest] = parts;
   const verb = VERBS[first];
   if (verb === undefined || !Object.hasOwn(VERBS, first)) return undefined;
-  if (namespace === undefined || pod === undefined || !NAME.test(namespace) || !NAME.test(pod)) return undefined;
+  if (namespace === undefined || pod === undefined || !NAME.test(namespace) || !NAME.test(pod))
+    return undefined;
   if (rest.some((part) => part === undefined || part === '')) return undefined;
   const [a, b] = rest as (string | undefined)[];
   const base = { verb, namespace, pod };
@@ -43,7 +44,9 @@ export const parseContainerPath = (path: string): ContainerPath | undefined => {
   }
   if (verb === 'logs') return rest.length === 1 && a !== undefined ? { ...base, container: a } : undefined;
   if (rest.length === 1 && a !== undefined) return { ...base, container: a };
-  return rest.length === 2 && a !== undefined && b !== undefined ? { ...base, uid: a, container: b } : undefined;
+  return rest.length === 2 && a !== undefined && b !== undefined
+    ? { ...base, uid: a, container: b }
+    : undefined;
 };
 
 /** Why this request may not go to this pod; undefined when it may. Only containers of home's own spec are reachable. */
@@ -53,8 +56,10 @@ export const whyNotReachable = (
   node: string,
 ): { readonly status: 400 | 404; readonly message: string } | undefined => {
   const full = `${path.namespace}/${path.pod}`;
-  if (pod === undefined || pod.spec.nodeName !== node) return { status: 404, message: `pod ${full} does not run on ${node}` };
-  if (path.uid !== undefined && path.uid !== pod.metadata.uid) return { status: 404, message: `pod ${full} has another UID` };
+  if (pod === undefined || pod.spec.nodeName !== node)
+    return { status: 404, message: `pod ${full} does not run on ${node}` };
+  if (path.uid !== undefined && path.uid !== pod.metadata.uid)
+    return { status: 404, message: `pod ${full} has another UID` };
   if (path.verb === 'portForward') return undefined;
   const containers = [...pod.spec.containers, ...(pod.spec.initContainers ?? [])];
   return containers.some((c) => c.name === path.container)
@@ -75,7 +80,8 @@ export const queryOf = (search: URLSearchParams): Record<string, string[]> => {
   return { ...query };
 };
 
-const TRAVELLING = /^(?:upgrade|connection|x-stream-protocol-version|sec-websocket-(?:key|version|protocol|extensions))$/;
+const TRAVELLING =
+  /^(?:upgrade|connection|x-stream-protocol-version|sec-websocket-(?:key|version|protocol|extensions))$/;
 
 /** The headers that travel to the provider: only those of the upgrade. */
 export const upgradeHeaders = (

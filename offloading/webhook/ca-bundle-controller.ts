@@ -49,7 +49,10 @@ export const startCaBundle = (deps: ControllerDeps, signal: AbortSignal): Webhoo
       );
       if (changes.length === 0) continue;
       const guard = { op: 'test', path: '/metadata/resourceVersion', value: found.metadata.resourceVersion };
-      await client.patch(MUTATING_WEBHOOK_CONFIGURATION, name, undefined, [guard, ...changes], { type: 'json', signal });
+      await client.patch(MUTATING_WEBHOOK_CONFIGURATION, name, undefined, [guard, ...changes], {
+        type: 'json',
+        signal,
+      });
       deps.log.info('webhook configuration trusts our CA', { key: name });
     }
     for (const listener of listeners) listener();

@@ -21,7 +21,9 @@ const text = (secret: Secret, field: string): string =>
 /** The certificate in the Secret; undefined when it is incomplete or about to expire. */
 export const certificateOf = (secret: Secret | undefined, now: Date): WebhookCertificate | undefined => {
   if (secret === undefined) return undefined;
-  const [ca, cert, key, notAfter] = ['ca.crt', 'tls.crt', 'tls.key', NOT_AFTER].map((field) => text(secret, field));
+  const [ca, cert, key, notAfter] = ['ca.crt', 'tls.crt', 'tls.key', NOT_AFTER].map((field) =>
+    text(secret, field),
+  );
   if (!ca || !cert || !key || !notAfter) return undefined;
   const expiresIn = Date.parse(notAfter) - now.getTime();
   return expiresIn > RENEW_BEFORE_MS ? { ca, serving: { cert, key } } : undefined;
@@ -60,7 +62,13 @@ export const ensureCertificate = async (
         await client.create(SECRET, { metadata: { name, namespace }, type: 'Opaque', data });
       } else {
         const { resourceVersion } = found.metadata;
-        await client.patch(SECRET, name, namespace, { metadata: { resourceVersion }, data }, { type: 'merge' });
+        await client.patch(
+          SECRET,
+          name,
+          namespace,
+          { metadata: { resourceVersion }, data },
+          { type: 'merge' },
+        );
       }
     } catch (error) {
       // The other replica was faster: take its certificate in the next round.

@@ -14,7 +14,13 @@ const applyPatch = (spec: PodSpec, patch: readonly JsonPatchOperation[]): PodSpe
   return copy as unknown as PodSpec;
 };
 
-const daemonSet: OwnerReference = { apiVersion: 'apps/v1', kind: 'DaemonSet', name: 'd', uid: 'u', controller: true };
+const daemonSet: OwnerReference = {
+  apiVersion: 'apps/v1',
+  kind: 'DaemonSet',
+  name: 'd',
+  uid: 'u',
+  controller: true,
+};
 const input = (spec: Partial<PodSpec> = {}, meta: Record<string, unknown> = {}): AdmissionInput => ({
   pod: { metadata: { name: 'web', ...meta }, spec: { containers: [{ name: 'c' }], ...spec } },
   strategy: 'local-and-remote',
@@ -30,7 +36,9 @@ describe('planAdmission', () => {
   });
 
   it('appends where lists exist', () => {
-    const patch = planAdmission(input({ tolerations: [{ operator: 'Exists' }], schedulingGates: [{ name: 'a/b' }] }));
+    const patch = planAdmission(
+      input({ tolerations: [{ operator: 'Exists' }], schedulingGates: [{ name: 'a/b' }] }),
+    );
     expect(patch.map((op) => op.path)).toEqual(['/spec/tolerations/-', '/spec/schedulingGates/-']);
   });
 

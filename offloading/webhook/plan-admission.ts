@@ -24,7 +24,9 @@ const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
 const staysAsItIs = ({ pod, strategy, leaderAlive }: AdmissionInput): boolean =>
   (pod.spec.nodeName ?? '') !== '' ||
   pod.metadata.annotations?.[MIRROR_ANNOTATION] !== undefined ||
-  (pod.metadata.ownerReferences ?? []).some((owner) => owner.kind === 'DaemonSet' && owner.controller === true) ||
+  (pod.metadata.ownerReferences ?? []).some(
+    (owner) => owner.kind === 'DaemonSet' && owner.controller === true,
+  ) ||
   (strategy !== 'remote' && !leaderAlive);
 
 const append = (list: string, existing: readonly unknown[] | undefined, value: unknown): JsonPatchOperation =>

@@ -93,7 +93,9 @@ export const createWebhookServer = (options: WebhookServerOptions): Server => {
     const body = await readBody(request);
     if (body === undefined) return answer(response, 413, 'too large');
     const result = review(body, strategy, options.isLeaderAlive());
-    return result === undefined ? answer(response, 400, 'not an AdmissionReview') : answer(response, 200, result);
+    return result === undefined
+      ? answer(response, 400, 'not an AdmissionReview')
+      : answer(response, 200, result);
   };
   const server = createServer(
     {

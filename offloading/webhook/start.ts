@@ -38,7 +38,11 @@ export interface WebhookOptions {
 const CERTIFICATE_CHECK_MS = 3_600_000;
 const RETRY_MS = 2000;
 
-const retried = async <T>(options: WebhookOptions, signal: AbortSignal, what: () => Promise<T>): Promise<T> => {
+const retried = async <T>(
+  options: WebhookOptions,
+  signal: AbortSignal,
+  what: () => Promise<T>,
+): Promise<T> => {
   for (;;) {
     try {
       return await what();

@@ -1,0 +1,139 @@
+import { addResources, parseQuantity } from '../../api/quantity.ts';
+import type {
+  Container,
+  Node,
+  NodeSelectorRequirement,
+  NodeSelectorTerm,
+  Pod,
+  PodSpec,
+  Taint,
+} from '../../runtime/kube/types.ts';
+
+/** Amounts in base units (cores, bytes, pieces). */
+export type Amounts = Readonly<Record<string, number>>;
+
+const quantity = (text: string | undefined): number => {
+  try {
+    return parseQuantity(text ?? '0');
+  } catch {
+    return 0;
+  }
+};
+
+const amounts = (list: Readonly<Record<string, string>> | undefined): Amounts =>
+  Object.fromEntries(Object.entries(list ?? {}).map(([name, text]) => [name, quantity(text)]));
+
+const maxOf = (a: Amounts, b: Amounts): Amounts =>
+  Object.fromEntries(
+    [...new Set([...Object.keys(a), ...Object.keys(b)])].map((key) => [
+      key,
+      Math.max(a[key] ?? 0, b[key] ?? 0),
+    ]),
+  );
+
+const requestsOf = (container: Container): Amounts => amounts(container.resources?.requests);
+const isSidecar = (container: Container): boolean => container.restartPolicy === 'Always';
+
+/**
+ * What the scheduler counts for a pod (component-helpers, resource.PodRequests): containers and sidecars together, or
+ * the largest init container with the sidecars before it, whichever is more; plus overhead, plus one pod.
+ */
+export const podRequests = (spec: PodSpec): Amounts => {
+  let running: Amounts = spec.containers.map(requestsOf).reduce(addResources, {});
+  let sidecars: Amounts = {};
+  let init: Amounts = {};
+  for (const container of spec.initContainers ?? []) {
+    if (isSidecar(container)) {
+      sidecars = addResources(sidecars, requestsOf(container));
+      running = addResources(running, requestsOf(container));
+      init = maxOf(init, sidecars);
+    } else {
+      init = maxOf(init, addResources(sidecars, requestsOf(container)));
+    }
+  }
+  return { ...addResources(maxOf(running, init), amounts(spec.overhead)), pods: 1 };
+};
+
+/** `free` after `used` was taken. */
+export const subtract = (free: Amounts, used: Amounts): Amounts =>
+  Object.fromEntries(Object.entries(free).map(([name, value]) => [name, value - (used[name] ?? 0)]));
+
+/** What is missing for `wanted` in `free`, in words; undefined when it fits. */
+export const whatIsMissing = (free: Amounts, wanted: Amounts): string | undefined => {
+  // A millionth of slack: sums of decimal fractions are not exact.
+  const short = Object.entries(wanted).filter(
+    ([name, value]) => value > 0 && value > (free[name] ?? 0) + 1e-6,
+  );
+  return short.length === 0 ? undefined : `not enough ${short.map(([name]) => name).join(', ')}`;
+};
+
+/** Allocatable of a node, in base units. */
+export const allocatableOf = (node: Node): Amounts => amounts(node.status?.allocatable);
+
+const matchesRequirement = (
+  value: string | undefined,
+  { operator, values = [] }: NodeSelectorRequirement,
+): boolean => {
+  switch (operator) {
+    case 'In':
+      return value !== undefined && values.includes(value);
+    case 'NotIn':
+      return value === undefined || !values.includes(value);
+    case 'Exists':
+      return value !== undefined;
+    case 'DoesNotExist':
+      return value === undefined;
+    case 'Gt':
+      return value !== undefined && Number(value) > Number(values[0]);
+    case 'Lt':
+      return value !== undefined && Number(value) < Number(values[0]);
+    default:
+      return false;
+  }
+};
+
+const isEmptyTerm = (term: NodeSelectorTerm): boolean =>
+  (term.matchExpressions ?? []).length === 0 && (term.matchFields ?? []).length === 0;
+
+const matchesTerm = (term: NodeSelectorTerm, node: Node): boolean =>
+  !isEmptyTerm(term) &&
+  (term.matchExpressions ?? []).every((r) => matchesRequirement(node.metadata.labels?.[r.key], r)) &&
+  (term.matchFields ?? []).every(
+    (r) => r.key === 'metadata.name' && matchesRequirement(node.metadata.name, r),
+  );
+
+/** Whether nodeSelector and required node affinity let the pod onto the node. */
+export const matchesNode = (spec: PodSpec, node: Node): boolean => {
+  const terms =
+    spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
+  const labels = node.metadata.labels ?? {};
+  return (
+    Object.entries(spec.nodeSelector ?? {}).every(([key, value]) => labels[key] === value) &&
+    (terms === undefined || terms.some((term) => matchesTerm(term, node)))
+  );
+};
+
+const tolerates = (spec: PodSpec, taint: Taint): boolean =>
+  (spec.tolerations ?? []).some(
+    (t) =>
+      ((t.effect ?? '') === '' || t.effect === taint.effect) &&
+      ((t.key ?? '') === '' ? t.operator === 'Exists' : t.key === taint.key) &&
+      (t.operator === 'Exists' || (t.value ?? '') === (taint.value ?? '')),
+  );
+
+/** Why the scheduler would not put the pod there, apart from room; undefined when it would. */
+export const whyNotThere = (spec: PodSpec, node: Node): string | undefined => {
+  if (node.metadata.deletionTimestamp !== undefined) return 'it is being removed';
+  if (node.spec.unschedulable === true) return 'it is cordoned';
+  const ready = node.status?.conditions?.find((c) => c.type === 'Ready');
+  if (ready?.status !== 'True') return `it is not ready (${ready?.message ?? ready?.reason ?? 'unknown'})`;
+  if (!matchesNode(spec, node)) return "the pod's node selector or affinity excludes it";
+  const taint = (node.spec.taints ?? []).find(
+    (t) => (t.effect === 'NoSchedule' || t.effect === 'NoExecute') && !tolerates(spec, t),
+  );
+  return taint === undefined ? undefined : `the pod does not tolerate its taint ${taint.key}`;
+};
+
+/** Whether a pod still takes room on its node. */
+export const takesRoom = (pod: Pod): boolean =>
+  pod.status?.phase !== 'Succeeded' && pod.status?.phase !== 'Failed';

@@ -1,0 +1,199 @@
+import { ANNOTATIONS, FLOAT_GATE, LABELS } from '../../api/labels.ts';
+import type {
+  NodeSelectorRequirement,
+  NodeSelectorTerm,
+  Pod,
+  PodSpec,
+  Toleration,
+} from '../../runtime/kube/types.ts';
+import { HOME_PLACE, type Considered, type Placement } from './plan-placement.ts';
+
+/** What stands in the placement annotation: for the controller after a restart and for `explain`. */
+export interface PlacementRecord {
+  /** `home` or the peer's name. */
+  readonly place: string;
+  readonly node: string;
+  /** Places in order, and why others were left out. */
+  readonly candidates: readonly string[];
+  readonly rejected: Readonly<Record<string, string>>;
+  /** The pod's own limits of its not-ready and unreachable tolerations, to be restored if it lands at home. */
+  readonly evictAfterSeconds?: Readonly<Record<string, number>>;
+}
+
+/** Tolerations that let only Fluvia evict floated pods. */
+const EVICTION_TAINTS = ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable'] as const;
+
+const shown = (place: string): string => (place === HOME_PLACE ? 'home' : place);
+
+/**
+ * The requirement that narrows a pod's nodes to the candidates: peers only, home only, or both. Undefined when every
+ * place is a candidate. `others`: peers that are not.
+ */
+export const placeRequirement = (
+  candidates: readonly string[],
+  others: readonly string[],
+): NodeSelectorRequirement | undefined => {
+  const peers = candidates.filter((place) => place !== HOME_PLACE).toSorted();
+  if (!candidates.includes(HOME_PLACE)) return { key: LABELS.peer, operator: 'In', values: peers };
+  if (peers.length === 0) return { key: LABELS.peer, operator: 'DoesNotExist' };
+  return others.length === 0 ? undefined : { key: LABELS.peer, operator: 'NotIn', values: others.toSorted() };
+};
+
+const isEmpty = (term: NodeSelectorTerm): boolean =>
+  (term.matchExpressions ?? []).length === 0 && (term.matchFields ?? []).length === 0;
+
+/**
+ * Required terms with the requirement in each of them: a gated pod's affinity may only be tightened, and terms can't be
+ * added where there are some. An empty term matches nothing and stays so.
+ */
+export const narrowTerms = (
+  terms: readonly NodeSelectorTerm[] | undefined,
+  requirement: NodeSelectorRequirement,
+): readonly NodeSelectorTerm[] =>
+  terms === undefined || terms.length === 0
+    ? [{ matchExpressions: [requirement] }]
+    : terms.map((term) =>
+        isEmpty(term) ? term : { ...term, matchExpressions: [...(term.matchExpressions ?? []), requirement] },
+      );
+
+const limitsOf = (spec: PodSpec): Record<string, number> =>
+  Object.fromEntries(
+    (spec.tolerations ?? [])
+      .filter((t) => EVICTION_TAINTS.some((key) => key === t.key) && t.tolerationSeconds !== undefined)
+      .map((t) => [t.key ?? '', t.tolerationSeconds ?? 0]),
+  );
+
+/** The pod's tolerations with not-ready and unreachable ones without limit. Existing ones keep all else. */
+export const unlimited = (tolerations: readonly Toleration[] | undefined): readonly Toleration[] => {
+  const kept = (tolerations ?? []).map((t) => {
+    if (!EVICTION_TAINTS.some((key) => key === t.key)) return t;
+    const { tolerationSeconds: _limit, ...rest } = t;
+    return rest;
+  });
+  const missing = EVICTION_TAINTS.filter(
+    (key) =>
+      !kept.some(
+        (t) => t.key === key && t.operator === 'Exists' && ['', 'NoExecute'].includes(t.effect ?? ''),
+      ),
+  );
+  return [...kept, ...missing.map((key) => ({ key, operator: 'Exists', effect: 'NoExecute' }))];
+};
+
+/** The tolerations with the pod's own limits again, for one that landed at home; undefined when nothing changes. */
+export const limitedAgain = (
+  spec: PodSpec,
+  limits: Readonly<Record<string, number>>,
+): readonly Toleration[] | undefined => {
+  let isChanged = false;
+  const tolerations = (spec.tolerations ?? []).map((t) => {
+    const seconds = limits[t.key ?? ''];
+    if (seconds === undefined || t.tolerationSeconds !== undefined || t.effect !== 'NoExecute') return t;
+    isChanged = true;
+    return { ...t, tolerationSeconds: seconds };
+  });
+  return isChanged ? tolerations : undefined;
+};
+
+const preferred = (ranked: Placement['ranked']) =>
+  ranked.map(({ place }, index) => ({
+    weight: Math.max(1, 100 - index * 12),
+    preference: {
+      matchExpressions: [
+        place === HOME_PLACE
+          ? { key: LABELS.peer, operator: 'DoesNotExist' }
+          : { key: LABELS.peer, operator: 'In', values: [place] },
+      ],
+    },
+  }));
+
+const reasons = (rejected: readonly Considered[]): Record<string, string> =>
+  Object.fromEntries(rejected.map(({ place, reason }) => [shown(place), reason ?? '']));
+
+/** The two writes that place a pod. */
+export interface PlacementPatch {
+  /** Set first where the rank must hold: the scheduler takes a feasible nominated node without scoring. */
+  readonly nominatedNodeName: string | undefined;
+  /** Merge patch of the pod: narrows, weighs, makes tolerations unlimited and takes the gate off, at once. */
+  readonly body: Readonly<Record<string, unknown>>;
+  readonly record: PlacementRecord;
+}
+
+/**
+ * How to place `pod` as ranked. Home chosen: home only. A peer chosen: all fitting places stay candidates behind it, so
+ * that kube-scheduler keeps the last word. `allPeers`: every peer with virtual nodes. Undefined when nothing fits.
+ */
+export const planPlacementPatch = (
+  pod: Pick<Pod, 'spec'>,
+  placement: Placement,
+  allPeers: readonly string[],
+): PlacementPatch | undefined => {
+  const best = placement.ranked[0];
+  if (best === undefined) return undefined;
+  const atHome = best.place === HOME_PLACE;
+  const ranked = atHome ? [best] : placement.ranked;
+  const candidates = ranked.map((c) => c.place);
+  const requirement = placeRequirement(
+    candidates,
+    allPeers.filter((peer) => !candidates.includes(peer)),
+  );
+  const affinity = pod.spec.affinity?.nodeAffinity;
+  const terms = affinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
+  const limits = limitsOf(pod.spec);
+  const record: PlacementRecord = {
+    place: shown(best.place),
+    node: best.node,
+    candidates: ranked.map((c) => shown(c.place)),
+    rejected: reasons(placement.rejected),
+    ...(atHome || Object.keys(limits).length === 0 ? {} : { evictAfterSeconds: limits }),
+  };
+  const nodeAffinity = {
+    ...(requirement === undefined
+      ? {}
+      : {
+          requiredDuringSchedulingIgnoredDuringExecution: {
+            nodeSelectorTerms: narrowTerms(terms, requirement),
+          },
+        }),
+    ...(atHome
+      ? {}
+      : {
+          preferredDuringSchedulingIgnoredDuringExecution: [
+            ...(affinity?.preferredDuringSchedulingIgnoredDuringExecution ?? []),
+            ...preferred(ranked),
+          ],
+        }),
+  };
+  return {
+    nominatedNodeName: atHome ? undefined : best.node,
+    record,
+    body: {
+      metadata: { annotations: { [ANNOTATIONS.placement]: JSON.stringify(record) } },
+      spec: {
+        schedulingGates: (pod.spec.schedulingGates ?? []).filter((gate) => gate.name !== FLOAT_GATE),
+        affinity: { nodeAffinity },
+        ...(atHome ? {} : { tolerations: unlimited(pod.spec.tolerations) }),
+      },
+    },
+  };
+};
+
+/** What is missing where, for the event of a pod that fits nowhere. */
+export const explainNoFit = (placement: Placement): string =>
+  placement.rejected
+    .map(({ place, reason }) => `${shown(place)}: ${reason ?? ''}`)
+    .join('; ')
+    .slice(0, 1000);
+
+/** The record on a pod; undefined when there is none or it isn't readable. */
+export const placementRecordOf = (pod: Pick<Pod, 'metadata'>): PlacementRecord | undefined => {
+  const text = pod.metadata.annotations?.[ANNOTATIONS.placement];
+  if (text === undefined) return undefined;
+  try {
+    const record = JSON.parse(text) as Partial<PlacementRecord> | null;
+    return typeof record?.place === 'string' && typeof record.node === 'string'
+      ? { candidates: [], rejected: {}, ...record, place: record.place, node: record.node }
+      : undefined;
+  } catch {
+    return undefined;
+  }
+};

@@ -1,0 +1,199 @@
+import { SHADOW_STATUS, SHADOWS } from '../../api/collections.ts';
+import type { Links, PeerLink } from '../../api/link.ts';
+import type { VirtualNode } from '../../api/v1alpha1/virtual-node.ts';
+import { seenAs } from '../../api/views.ts';
+import type { ControllerDeps } from '../../runtime/deps.ts';
+import { equalJson } from '../../runtime/kube/apply.ts';
+import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
+import { isConflict, isNotFound } from '../../runtime/kube/errors.ts';
+import { isDeleting } from '../../runtime/kube/finalizers.ts';
+import { POD } from '../../runtime/kube/resources.ts';
+import { keyOf, type Pod } from '../../runtime/kube/types.ts';
+import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
+import type { Exclusions } from './exclusions.ts';
+import { FIELD_MANAGER, type Home } from './home.ts';
+import type { LinkHealth } from './link-health.ts';
+import { planShadow, type ShadowAction } from './plan-shadow.ts';
+import { changesStatus, isTerminal, planFailedStatus, planLostStatus, planPodStatus } from './plan-status.ts';
+import type { Reflection } from './reflection-controller.ts';
+import { translatePod } from './translate-pod.ts';
+
+export interface ShadowControllerOptions {
+  readonly deps: ControllerDeps;
+  readonly home: Home;
+  readonly links: Links;
+  readonly health: LinkHealth;
+  readonly reflection: Reflection;
+  readonly exclusions: Exclusions;
+}
+
+/** Publishes pods that are bound to virtual nodes and brings their status back. Keyed by pod. */
+export const startShadows = (options: ShadowControllerOptions, signal: AbortSignal): void => {
+  const { deps, home, links, health, reflection, exclusions } = options;
+  const { client } = deps;
+  const queue = createWorkQueue({ clock: deps.clock });
+
+  const toldOf = (link: PeerLink | undefined, pod: Pod) => {
+    const told = link?.follow(SHADOW_STATUS).get(keyOf(pod));
+    return told?.uid === pod.metadata.uid ? told : undefined;
+  };
+
+  const decide = (pod: Pod, vn: VirtualNode, link: PeerLink | undefined): ShadowAction => {
+    const peer = home.peers.get(undefined, vn.spec.peer);
+    const isEnding = peer === undefined || isDeleting(peer);
+    return planShadow({
+      pod,
+      isOpen: home.offloadingOf(pod.metadata.namespace ?? '') !== undefined,
+      hasLink: link !== undefined,
+      isPeerGone: isEnding && (link === undefined || health.state(vn.spec.peer) === 'lost'),
+      told: toldOf(link, pod),
+    });
+  };
+
+  const forceDelete = async (pod: Pod): Promise<void> => {
+    const { name, namespace, uid } = pod.metadata;
+    await client
+      .delete(POD, name, namespace, { uid, gracePeriodSeconds: 0, signal })
+      .catch((error: unknown) => {
+        if (!isConflict(error)) throw error;
+      });
+  };
+
+  const writeStatus = async (pod: Pod, status: Readonly<Record<string, unknown>>): Promise<void> => {
+    if (!changesStatus(pod.status, status, equalJson)) return;
+    const { name, namespace, uid, resourceVersion } = pod.metadata;
+    const body = { metadata: { uid, resourceVersion }, status };
+    await client
+      .patch(POD, name, namespace, body, {
+        type: 'merge',
+        subresource: 'status',
+        fieldManager: FIELD_MANAGER,
+        signal,
+      })
+      .catch((error: unknown) => {
+        if (!isNotFound(error)) throw error;
+      });
+  };
+
+  /** The status as the provider told it; with a lost peer the pod is not ready, whatever it told last. */
+  const statusOf = (pod: Pod, vn: VirtualNode, link: PeerLink | undefined) => {
+    const told = toldOf(link, pod);
+    const state = health.state(vn.spec.peer);
+    const now = deps.clock.now().toISOString();
+    if (told === undefined) return state === 'lost' ? planLostStatus(pod, now) : undefined;
+    const view = home.views.get(undefined, vn.spec.peer);
+    const podIP = told.podIP !== undefined && view ? seenAs(view.spec.theirs, told.podIP) : undefined;
+    return planPodStatus({ pod, told, podIP, hostIP: deps.podIP, isLost: state === 'lost', now });
+  };
+
+  const publish = (pod: Pod, vn: VirtualNode, link: PeerLink): boolean => {
+    // What it refers to goes first, so that it is there before the pod.
+    if (!reflection.publish(link, pod.metadata.namespace ?? '')) return false;
+    link.publish(SHADOWS).set(keyOf(pod), translatePod(pod, vn.metadata.name, vn.spec.claim));
+    return true;
+  };
+
+  const act = async (
+    action: ShadowAction,
+    pod: Pod,
+    vn: VirtualNode,
+    link: PeerLink | undefined,
+  ): Promise<ReconcileResult> => {
+    const status = statusOf(pod, vn, link);
+    if (action.do === 'replace' || action.do === 'fail') {
+      exclusions.exclude(pod, vn.spec.peer, action.message);
+      deps.events.record(pod, {
+        type: 'Warning',
+        reason: action.reason,
+        note: `peer ${vn.spec.peer}: ${action.message}`,
+      });
+      if (action.do === 'replace') await forceDelete(pod);
+      else {
+        const final = status !== undefined && isTerminal(String(status['phase'])) ? status : undefined;
+        await writeStatus(pod, final ?? planFailedStatus(action.reason, action.message));
+      }
+      return {};
+    }
+    if (status !== undefined) await writeStatus(pod, status);
+    if (action.do === 'forget') await forceDelete(pod);
+    if (action.do === 'withdraw') {
+      link?.publish(SHADOWS).delete(keyOf(pod));
+      deps.events.record(pod, {
+        type: 'Warning',
+        reason: 'NotFloatable',
+        note: `it is bound to virtual node ${vn.metadata.name}, but its namespace is not open to peers`,
+      });
+    }
+    if (action.do === 'publish' && link !== undefined && !publish(pod, vn, link))
+      return { requeueAfterMs: 200 };
+    return {};
+  };
+
+  const reconcile = async (key: string): Promise<ReconcileResult> => {
+    const pod = home.pods.getByKey(key);
+    const vn = pod && home.virtualNodeOf(pod);
+    for (const link of links.list()) {
+      if (link.peer !== vn?.spec.peer) link.publish(SHADOWS).delete(key);
+    }
+    if (pod === undefined || vn === undefined) return {};
+    const link = links.get(vn.spec.peer);
+    return act(decide(pod, vn, link), pod, vn, link);
+  };
+
+  const podsAt = (peer: string): readonly Pod[] =>
+    home.virtualNodes
+      .list()
+      .filter((vn) => vn.spec.peer === peer)
+      .flatMap((vn) => home.podsOn(vn.metadata.name));
+  const enqueuePeer = (peer: string): void => {
+    for (const pod of podsAt(peer)) queue.add(keyOf(pod));
+  };
+
+  /** A link's first picture: nothing is deleted over there before all pods have been looked at once. */
+  const publishAll = async (link: PeerLink): Promise<void> => {
+    const namespaces = new Set(podsAt(link.peer).map((pod) => pod.metadata.namespace ?? ''));
+    await reflection.whenReady(namespaces, AbortSignal.any([signal, link.signal]));
+    for (const pod of podsAt(link.peer)) {
+      const vn = home.virtualNodeOf(pod);
+      if (vn !== undefined && decide(pod, vn, link).do === 'publish') publish(pod, vn, link);
+    }
+    link.publish(SHADOWS).markComplete();
+    enqueuePeer(link.peer);
+  };
+
+  links.onLink((link) => {
+    publishAll(link).catch((err: unknown) => {
+      if (!signal.aborted && !link.signal.aborted)
+        deps.log.error('pods not published', { peer: link.peer, err });
+    });
+    link.follow(SHADOW_STATUS).onChange((id) => (id === undefined ? enqueuePeer(link.peer) : queue.add(id)));
+  });
+  health.onChange(enqueuePeer);
+
+  void runController(
+    {
+      name: 'offloading.shadow',
+      queue,
+      workers: 8,
+      sources: [
+        // Bound pods, and those that are gone: an unbound pod has nothing to say here.
+        watchSource(home.pods, ({ object }) =>
+          home.virtualNodeOf(object) === undefined ? [] : [keyOf(object)],
+        ),
+        watchSource(home.views, ({ object }) => podsAt(object.metadata.name).map(keyOf)),
+        watchSource(home.peers, ({ object }) => podsAt(object.metadata.name).map(keyOf)),
+        watchSource(home.offloadings, ({ object }) =>
+          home
+            .podsIn(object.metadata.namespace ?? '')
+            .filter((pod) => home.virtualNodeOf(pod))
+            .map(keyOf),
+        ),
+      ],
+      reconcile,
+      log: deps.log,
+      clock: deps.clock,
+      metrics: deps.metrics,
+    },
+    signal,
+  );
+};
