@@ -55,7 +55,7 @@ export const leaderOf = async (testbed: Testbed, cluster: string): Promise<strin
     '-o',
     'jsonpath={.spec.holderIdentity}',
   ]);
-  return holder.trim();
+  return holder.trim().split('_')[0] ?? '';
 };
 
 /** Kills (SIGKILL) the `fluviad` processes of a pod; returns how many were hit. */
