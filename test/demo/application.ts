@@ -28,7 +28,7 @@ const deployment = (app: string, replicas: number): object => ({
               { name: 'NODE_NAME', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } },
               { name: 'PASSWORD', valueFrom: { secretKeyRef: { name: 'credentials', key: 'password' } } },
             ],
-            readinessProbe: { httpGet: { path: '/', port: 'http' }, periodSeconds: 1 },
+            readinessProbe: { httpGet: { path: '/healthz', port: 'http' }, periodSeconds: 1 },
             resources: { requests: { cpu: '50m', memory: '16Mi' } },
           },
         ],
