@@ -35,3 +35,38 @@
  * No `impersonate` on users or groups: for a service account the API server adds its groups by itself when the request
  * names none (kubernetes: apiserver/pkg/endpoints/filters/impersonation), so the client names none.
  */
+import { messageOf } from '../../api/errors.ts';
+import type { Links } from '../../api/link.ts';
+import type { ControllerDeps } from '../../runtime/deps.ts';
+import { createContainerStreamHandler } from './container-streams.ts';
+import { createContext } from './context.ts';
+import { feedLedger, runGrantUsageController } from './grant-usage-controller.ts';
+import { runObjectController } from './object-controller.ts';
+import { runOfferController } from './offer-controller.ts';
+import { runShadowPodController } from './shadow-pod-controller.ts';
+import { runTwinController } from './twin-controller.ts';
+
+/** Starts the provider's controllers in the leader; they run until `signal` aborts. Resolves once they are started. */
+export const startProvider = async (
+  deps: ControllerDeps,
+  links: Links,
+  clusterID: string,
+  signal: AbortSignal,
+): Promise<void> => {
+  const context = createContext(deps, links, clusterID, signal);
+  // Before any controller runs: what exists counts before anything new is accepted.
+  feedLedger(context, signal);
+  links.handleContainerStreams(createContainerStreamHandler(context));
+  const controllers = {
+    twin: runTwinController,
+    shadow: runShadowPodController,
+    offer: runOfferController,
+    object: runObjectController,
+    grantUsage: runGrantUsageController,
+  };
+  for (const [name, run] of Object.entries(controllers)) {
+    run(context, signal).catch((error: unknown) => {
+      if (!signal.aborted) deps.log.error('a controller ended', { controller: name, err: messageOf(error) });
+    });
+  }
+};

@@ -1,0 +1,143 @@
+/** What the provider's controllers share: informers, consumers, twins, the ledger, and clients that act as a peering. */
+import { LABELS, PEERS_NAMESPACE } from '../../api/labels.ts';
+import type { Links } from '../../api/link.ts';
+import type { FabricNode } from '../../api/v1alpha1/fabric-node.ts';
+import type { Grant, GrantPolicy } from '../../api/v1alpha1/grant.ts';
+import type { Offer } from '../../api/v1alpha1/offer.ts';
+import type { Peer } from '../../api/v1alpha1/peer.ts';
+import type { ShadowPod } from '../../api/v1alpha1/shadow-pod.ts';
+import type { View } from '../../api/v1alpha1/view.ts';
+import type { ControllerDeps } from '../../runtime/deps.ts';
+import type { KubeClient } from '../../runtime/kube/client.ts';
+import type { Informer } from '../../runtime/kube/informer.ts';
+import * as kube from '../../runtime/kube/resources.ts';
+import type { KubeObject, Namespace, Pod } from '../../runtime/kube/types.ts';
+import { createConsumers, type Consumers } from './consumers.ts';
+import type { PodSecurityLevel } from './plan-pod.ts';
+import type { ReflectedKind } from './plan-object.ts';
+import { createQuotaLedger, type QuotaLedger } from './quota-ledger.ts';
+import { createTwins, type Twins } from './twins.ts';
+
+export const SHADOW_POD = kube.fluviaResource('ShadowPod', 'shadowpods', true);
+export const OFFER = kube.fluviaResource('Offer', 'offers', false);
+export const GRANT = kube.fluviaResource('Grant', 'grants', false);
+const GRANT_POLICY = kube.fluviaResource('GrantPolicy', 'grantpolicies', false);
+const FABRIC_NODE = kube.fluviaResource('FabricNode', 'fabricnodes', false);
+const VIEW = kube.fluviaResource('View', 'views', false);
+const PEER = kube.fluviaResource('Peer', 'peers', false);
+
+/** Resources of the reflected kinds. */
+export const REFLECTED: Readonly<Record<ReflectedKind, kube.ResourceRef>> = {
+  Service: kube.SERVICE,
+  ConfigMap: kube.CONFIG_MAP,
+  Secret: kube.SECRET,
+  EndpointSlice: kube.ENDPOINT_SLICE,
+};
+
+/** Field manager of all that this folder writes. */
+export const FIELD_MANAGER = 'fluvia-provider';
+
+export interface ProviderContext {
+  readonly deps: ControllerDeps;
+  readonly links: Links;
+  /** This cluster's own ID. */
+  readonly clusterID: string;
+  readonly consumers: Consumers;
+  readonly twins: Twins;
+  readonly ledger: QuotaLedger;
+  readonly namespaces: Informer<Namespace>;
+  readonly shadows: Informer<ShadowPod>;
+  /** Pods that carry the label of an origin. */
+  readonly pods: Informer<Pod>;
+  readonly peers: Informer<Peer>;
+  readonly grants: Informer<Grant>;
+  readonly policies: Informer<GrantPolicy>;
+  readonly offers: Informer<Offer>;
+  readonly fabricNodes: Informer<FabricNode>;
+  readonly views: Informer<View>;
+  readonly reflected: Readonly<Record<ReflectedKind, Informer<KubeObject>>>;
+  /** A client that is the peering's ServiceAccount. */
+  asPeering(clusterID: string): KubeClient;
+  /** Pod Security Standard that twins enforce. */
+  podSecurity(): PodSecurityLevel;
+  /** Whether a cluster's link is up, or broke less than `graceMs` ago. */
+  isAlive(clusterID: string, graceMs: number): boolean;
+}
+
+export const SHADOWS_BY_ORIGIN = 'provider/origin';
+export const SHADOWS_BY_HOME_NAMESPACE = 'provider/home-namespace';
+export const VIEWS_BY_CLUSTER = 'provider/cluster-id';
+/** Offers by `<peer> <address>/32`. */
+export const OFFERS_BY_ADDRESS = 'provider/address';
+
+/** Right after a start no link can be up yet; nothing is concluded of that for so long. */
+const START_GRACE_MS = 20_000;
+
+/**
+ * The API server adds the groups of a service account by itself when the request names none, so no right to impersonate
+ * groups is needed.
+ */
+const peeringUser = (clusterID: string): string => `system:serviceaccount:${PEERS_NAMESPACE}:${clusterID}`;
+
+/** Makes the context; informers start at once and run until `signal` aborts. */
+export const createContext = (
+  deps: ControllerDeps,
+  links: Links,
+  clusterID: string,
+  signal: AbortSignal,
+): ProviderContext => {
+  const { informers, client, clock } = deps;
+  const namespaces = informers.for<Namespace>(kube.NAMESPACE);
+  const shadows = informers.for<ShadowPod>(SHADOW_POD);
+  shadows.addIndexers({
+    [SHADOWS_BY_ORIGIN]: ({ spec }) => [spec.home.clusterID],
+    [SHADOWS_BY_HOME_NAMESPACE]: ({ spec }) => [`${spec.home.clusterID}/${spec.home.namespace}`],
+  });
+  const views = informers.for<View>(VIEW);
+  views.addIndexers({ [VIEWS_BY_CLUSTER]: (view) => [view.spec.clusterID] });
+  const offers = informers.for<Offer>(OFFER);
+  offers.addIndexers({
+    [OFFERS_BY_ADDRESS]: ({ spec }) => spec.addresses.map(({ cidr }) => `${spec.peer} ${cidr}`),
+  });
+  const peers = informers.for<Peer>(PEER);
+  const policies = informers.for<GrantPolicy>(GRANT_POLICY);
+  const reflectedScope = { labelSelector: `${LABELS.reflected}=true` };
+  const clients = new Map<string, KubeClient>();
+  const startedAt = clock.monotonicMs();
+  return {
+    deps,
+    links,
+    clusterID,
+    consumers: createConsumers(links, peers, signal),
+    twins: createTwins(namespaces),
+    ledger: createQuotaLedger(),
+    namespaces,
+    shadows,
+    pods: informers.for<Pod>(kube.POD, { labelSelector: LABELS.origin }),
+    peers,
+    grants: informers.for<Grant>(GRANT),
+    policies,
+    offers,
+    fabricNodes: informers.for<FabricNode>(FABRIC_NODE),
+    views,
+    reflected: {
+      Service: informers.for<KubeObject>(kube.SERVICE, reflectedScope),
+      ConfigMap: informers.for<KubeObject>(kube.CONFIG_MAP, reflectedScope),
+      Secret: informers.for<KubeObject>(kube.SECRET, reflectedScope),
+      EndpointSlice: informers.for<KubeObject>(kube.ENDPOINT_SLICE, reflectedScope),
+    },
+    asPeering: (id) => {
+      const known = clients.get(id);
+      if (known !== undefined) return known;
+      const made = client.asUser({ user: peeringUser(id) });
+      clients.set(id, made);
+      return made;
+    },
+    podSecurity: () => policies.get(undefined, 'default')?.spec.podSecurity ?? 'baseline',
+    isAlive: (id, graceMs) => {
+      if (clock.monotonicMs() - startedAt < START_GRACE_MS) return true;
+      const link = links.list().find((one) => one.clusterID === id);
+      return link !== undefined && (link.isUp() || link.silenceMs() < graceMs);
+    },
+  };
+};

@@ -1,0 +1,308 @@
+/** Brings consumers' Services, EndpointSlices, ConfigMaps and Secrets into their twins, as the peering. */
+import { createHash } from 'node:crypto';
+import { ANNOTATIONS, LABELS } from '../../api/labels.ts';
+import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
+import { isAlreadyExists, isInvalid } from '../../runtime/kube/errors.ts';
+import type { HasMetadata, KubeObject } from '../../runtime/kube/types.ts';
+import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
+import { FIELD_MANAGER, REFLECTED, VIEWS_BY_CLUSTER, type ProviderContext } from './context.ts';
+import { createItemSource } from './item-source.ts';
+import { asPeeringCall, isRefusal } from './peering-errors.ts';
+import {
+  holds,
+  planObject,
+  type ObjectItem,
+  type ReflectedKind,
+  type ReflectedManifest,
+} from './plan-object.ts';
+import { cleanText } from './plan-status.ts';
+
+/** A link that broke so lately counts as up; then endpoints behind it are set not-ready. */
+export const LINK_GRACE_MS = 5000;
+/** An object in whose way another one stands is tried again this often. */
+const CONFLICT_RETRY_MS = 60_000;
+
+/** A little more than the time after a start within which every link counts as up. */
+const START_LOOK_MS = 21_000;
+
+const KINDS = Object.keys(REFLECTED) as readonly ReflectedKind[];
+
+interface ObjectKey {
+  readonly clusterID: string;
+  readonly kind: ReflectedKind;
+  readonly homeNamespace: string;
+  readonly name: string;
+  /** Of the item. */
+  readonly id: string;
+}
+
+const splitKey = (key: string): ObjectKey | undefined => {
+  const [clusterID = '', kindName = '', homeNamespace = '', name = ''] = key.split('/');
+  const kind = KINDS.find((one) => one === kindName);
+  return kind === undefined || name === ''
+    ? undefined
+    : { clusterID, kind, homeNamespace, name, id: `${kind}/${homeNamespace}/${name}` };
+};
+
+/**
+ * Tells news from drift. Not for Secrets: `kubectl describe` hides their values but shows annotations, and of a short
+ * value its hash is as good as the value.
+ */
+const withHash = (kind: ReflectedKind, manifest: ReflectedManifest): ReflectedManifest =>
+  kind === 'Secret'
+    ? manifest
+    : {
+        ...manifest,
+        metadata: {
+          ...manifest.metadata,
+          annotations: {
+            ...manifest.metadata.annotations,
+            [ANNOTATIONS.hash]: createHash('sha256')
+              .update(JSON.stringify(manifest))
+              .digest('hex')
+              .slice(0, 32),
+          },
+        },
+      };
+
+const isOf = (clusterID: string, object: HasMetadata): boolean =>
+  object.metadata.labels?.[LABELS.reflected] === 'true' &&
+  object.metadata.labels[LABELS.origin] === clusterID;
+
+/** Runs until `signal` aborts. */
+export const runObjectController = (context: ProviderContext, signal: AbortSignal): Promise<void> => {
+  const { deps, consumers, twins, views, namespaces, peers } = context;
+  const queue = createWorkQueue({ clock: deps.clock });
+
+  const keysIn = (clusterID: string, kinds: readonly ReflectedKind[]): readonly string[] => {
+    const here = kinds.flatMap((kind) =>
+      context.reflected[kind]
+        .list()
+        .filter((object) => isOf(clusterID, object))
+        .flatMap((object) => keysOfObject(kind, object)),
+    );
+    const asked = [...(consumers.get(clusterID)?.objects.entries().keys() ?? [])]
+      .filter((id) => kinds.some((kind) => id.startsWith(`${kind}/`)))
+      .map((id) => `${clusterID}/${id}`);
+    return [...new Set([...here, ...asked])];
+  };
+  const keysOfObject = (kind: ReflectedKind, object: HasMetadata): readonly string[] => {
+    const home = twins.homeOf(object.metadata.namespace ?? '');
+    return home === undefined ? [] : [`${home.clusterID}/${kind}/${home.namespace}/${object.metadata.name}`];
+  };
+
+  const items = createItemSource(context, {
+    subscriber: (consumer) => consumer.objects,
+    localIds: (clusterID) => keysIn(clusterID, KINDS).map((key) => key.slice(clusterID.length + 1)),
+    reads: [namespaces, peers, views, ...KINDS.map((kind) => context.reflected[kind])],
+    signal,
+  });
+
+  const tell = (twin: string, reason: string, note: string): void => {
+    const namespace = namespaces.get(undefined, twin);
+    if (namespace !== undefined) {
+      deps.events.record(namespace, {
+        type: 'Warning',
+        reason,
+        action: 'Reflect',
+        note: cleanText(note, 900) ?? '',
+      });
+    }
+  };
+
+  const remove = async (key: ObjectKey, live: KubeObject): Promise<void> => {
+    const { name, namespace, uid } = live.metadata;
+    await asPeeringCall(() =>
+      context.asPeering(key.clusterID).delete(REFLECTED[key.kind], name, namespace, { uid, signal }),
+    );
+  };
+
+  const create = async (key: ObjectKey, manifest: ReflectedManifest): Promise<ReconcileResult | void> => {
+    try {
+      await asPeeringCall(() =>
+        context
+          .asPeering(key.clusterID)
+          .create(REFLECTED[key.kind], manifest, { fieldManager: FIELD_MANAGER, signal }),
+      );
+      return undefined;
+    } catch (error) {
+      if (isAlreadyExists(error)) return meetExisting(key, manifest);
+      if (!isRefusal(error)) throw error;
+      tell(manifest.metadata.namespace, 'ReflectionRefused', `${key.kind} ${key.name}: ${error.message}`);
+      return { requeueAfterMs: CONFLICT_RETRY_MS };
+    }
+  };
+
+  /** Ours, when the cache is merely behind; else another's, which is never touched. */
+  const meetExisting = async (key: ObjectKey, manifest: ReflectedManifest): Promise<ReconcileResult> => {
+    const twin = manifest.metadata.namespace;
+    const live = await asPeeringCall(() =>
+      context.asPeering(key.clusterID).get(REFLECTED[key.kind], key.name, twin, { signal }),
+    );
+    if (live === undefined || isOf(key.clusterID, live)) return { requeueAfterMs: 200 };
+    tell(twin, 'Conflict', `${key.kind} ${key.name} is not reflected: there is another one of that name`);
+    return { requeueAfterMs: CONFLICT_RETRY_MS };
+  };
+
+  const update = async (
+    key: ObjectKey,
+    live: KubeObject,
+    manifest: ReflectedManifest,
+  ): Promise<ReconcileResult | void> => {
+    const { resourceVersion } = live.metadata;
+    try {
+      await asPeeringCall(() =>
+        context
+          .asPeering(key.clusterID)
+          .update(
+            REFLECTED[key.kind],
+            { ...manifest, metadata: { ...manifest.metadata, resourceVersion } },
+            { fieldManager: FIELD_MANAGER, signal },
+          ),
+      );
+      return undefined;
+    } catch (error) {
+      // What can't be changed (an immutable ConfigMap, a Secret's type, a headless Service) is made anew.
+      if (isInvalid(error)) {
+        await remove(key, live);
+        return { requeueAfterMs: 200 };
+      }
+      if (!isRefusal(error)) throw error;
+      tell(manifest.metadata.namespace, 'ReflectionRefused', `${key.kind} ${key.name}: ${error.message}`);
+      return { requeueAfterMs: CONFLICT_RETRY_MS };
+    }
+  };
+
+  const isAlive = (clusterID: string): boolean => context.isAlive(clusterID, LINK_GRACE_MS);
+
+  /** Of a slice whose item isn't known (yet): endpoints of clusters that are cut off can't be ready. */
+  const quiet = async (key: ObjectKey, live: KubeObject): Promise<void> => {
+    if (key.kind !== 'EndpointSlice' || isAlive(key.clusterID) || !Array.isArray(live['endpoints'])) return;
+    const endpoints: readonly Record<string, unknown>[] = live['endpoints'];
+    const silenced = endpoints.map((endpoint) => ({
+      ...endpoint,
+      conditions: { ready: false, serving: false, terminating: false },
+    }));
+    if (holds(endpoints, silenced)) return;
+    await asPeeringCall(() =>
+      context
+        .asPeering(key.clusterID)
+        .update(
+          REFLECTED[key.kind],
+          { ...live, endpoints: silenced },
+          { fieldManager: FIELD_MANAGER, signal },
+        ),
+    );
+  };
+
+  const apply = async (
+    key: ObjectKey,
+    item: ObjectItem,
+    twin: string,
+    live: KubeObject | undefined,
+  ): Promise<ReconcileResult | void> => {
+    const plan = planObject(item, {
+      clusterID: key.clusterID,
+      ownClusterID: context.clusterID,
+      twin,
+      viewOf: (clusterID) => views.byIndex(VIEWS_BY_CLUSTER, clusterID)[0]?.spec.theirs,
+      isAlive,
+    });
+    if (!plan.ok) {
+      if (plan.reason !== 'LeftAlone') tell(twin, plan.reason, plan.message);
+      if (live !== undefined) await remove(key, live);
+      return undefined;
+    }
+    if (plan.dropped.length > 0) {
+      const some = plan.dropped.slice(0, 5).join(', ');
+      tell(
+        twin,
+        'Untranslatable',
+        `EndpointSlice ${key.name}: left out ${plan.dropped.length} endpoints without a view: ${some}`,
+      );
+    }
+    const manifest = withHash(key.kind, plan.manifest);
+    if (live === undefined) return create(key, manifest);
+    if (holds(live, manifest)) return undefined;
+    // An object that home made anew under the same name may not be a mere change of the old one.
+    const renewed = live.metadata.annotations?.[ANNOTATIONS.originUID] !== item.uid;
+    if (renewed && live['immutable'] === true) {
+      await remove(key, live);
+      return { requeueAfterMs: 200 };
+    }
+    return update(key, live, manifest);
+  };
+
+  const reconcile = async (text: string): Promise<ReconcileResult | void> => {
+    const key = splitKey(text);
+    if (key === undefined) return undefined;
+    const twin = twins.of(key.clusterID, key.homeNamespace);
+    // With the twin all that is in it goes.
+    if (twin === undefined || twin.metadata.deletionTimestamp !== undefined) return undefined;
+    const twinName = twin.metadata.name;
+    const consumer = consumers.get(key.clusterID);
+    const item = consumer?.objects.get(key.id);
+    const cached = context.reflected[key.kind].get(twinName, key.name);
+    const live = cached !== undefined && isOf(key.clusterID, cached) ? cached : undefined;
+    if (item === undefined) {
+      if (live === undefined) return undefined;
+      if (consumer?.objects.isComplete() === true) return remove(key, live);
+      return quiet(key, live);
+    }
+    // The id and what the item says of itself must be one.
+    if (item.kind !== key.kind || item.namespace !== key.homeNamespace || item.name !== key.name)
+      return undefined;
+    return apply(key, item, twinName, live);
+  };
+
+  const slicesOf = (clusterID: string): readonly string[] => keysIn(clusterID, ['EndpointSlice']);
+  const allSlices = (): readonly string[] => [
+    ...new Set([
+      ...consumers.list().flatMap(({ clusterID }) => slicesOf(clusterID)),
+      ...context.reflected.EndpointSlice.list().flatMap((object) => keysOfObject('EndpointSlice', object)),
+    ]),
+  ];
+
+  const stopLinks = context.links.onLink((link) => {
+    const look = (): void => {
+      for (const key of allSlices()) {
+        queue.add(key);
+        queue.addAfter(key, LINK_GRACE_MS + 100);
+      }
+    };
+    const stop = link.onStateChange(look);
+    link.signal.addEventListener('abort', () => (stop(), look()), { once: true });
+  });
+  signal.addEventListener('abort', stopLinks, { once: true });
+  // Links that never come up after a start change no state: look once when that must be concluded.
+  const cancel = deps.clock.after(START_LOOK_MS, () => allSlices().forEach((key) => queue.add(key)));
+  signal.addEventListener('abort', cancel, { once: true });
+
+  return runController(
+    {
+      name: 'offloading.object',
+      sources: [
+        items,
+        ...KINDS.map((kind) =>
+          watchSource(context.reflected[kind], ({ object }) => keysOfObject(kind, object)),
+        ),
+        watchSource(views, allSlices),
+        watchSource(namespaces, ({ object, type }) => {
+          const clusterID = object.metadata.labels?.[LABELS.origin];
+          const home = object.metadata.labels?.[LABELS.originNamespace];
+          return type !== 'added' || clusterID === undefined
+            ? []
+            : keysIn(clusterID, KINDS).filter((key) => key.split('/')[2] === home);
+        }),
+      ],
+      reads: [peers],
+      reconcile,
+      workers: 4,
+      queue,
+      log: deps.log,
+      clock: deps.clock,
+      metrics: deps.metrics,
+    },
+    signal,
+  );
+};

@@ -1,0 +1,239 @@
+/** Keeps the pods of consumers alive: item → ShadowPod → Pod, and their state back. One key per home pod. */
+import { LABELS } from '../../api/labels.ts';
+import type { ShadowPod } from '../../api/v1alpha1/shadow-pod.ts';
+import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
+import { POD } from '../../runtime/kube/resources.ts';
+import type { HasMetadata } from '../../runtime/kube/types.ts';
+import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
+import { FIELD_MANAGER, SHADOW_POD, SHADOWS_BY_ORIGIN, type ProviderContext } from './context.ts';
+import { createItemSource } from './item-source.ts';
+import { createRetryDelays } from './retry-delays.ts';
+import { asPeeringCall } from './peering-errors.ts';
+import { podMeta } from './plan-pod.ts';
+import { mapPatch } from './plan-meta-patch.ts';
+import { planShadow, type ShadowPlan } from './plan-shadow.ts';
+import { refusedStatus } from './plan-status.ts';
+import { admitShadow } from './shadow-admission.ts';
+import { createShadowPod, deleteShadowPod, objectTopic } from './shadow-pods.ts';
+import { failShadow, openTopic, reportShadow, writeShadowStatus } from './shadow-report.ts';
+import { observeShadow, type ShadowState } from './shadow-state.ts';
+import { createWaiters } from './waiters.ts';
+
+const grantTopic = (grant: string): string => `grant:${grant}`;
+/** A missing object is looked for again this often, in case it isn't one of ours. */
+const LOOK_AGAIN_MS = 10_000;
+/** Freed room is given out after this, so that a burst of ends is one look. */
+const GATHER_MS = 100;
+
+const keyOfShadow = ({ spec }: ShadowPod): string =>
+  `${spec.home.clusterID}/${spec.home.namespace}/${spec.home.name}`;
+
+/** Runs until `signal` aborts. */
+export const runShadowPodController = (context: ProviderContext, signal: AbortSignal): Promise<void> => {
+  const { deps, consumers, twins, shadows, pods, namespaces, peers, grants, offers, fabricNodes, ledger } =
+    context;
+  const queue = createWorkQueue({ clock: deps.clock });
+  const waiters = createWaiters((key) => queue.addAfter(key, GATHER_MS));
+  const retries = createRetryDelays(deps.clock);
+
+  const items = createItemSource(context, {
+    subscriber: (consumer) => consumer.shadows,
+    publisher: (consumer) => consumer.statuses,
+    localIds: (clusterID) =>
+      shadows
+        .byIndex(SHADOWS_BY_ORIGIN, clusterID)
+        .map(({ spec }) => `${spec.home.namespace}/${spec.home.name}`),
+    reads: [shadows, pods, namespaces, peers, grants, offers, fabricNodes, context.policies],
+    signal,
+  });
+
+  const refuse = (state: ShadowState, uid: string, reason: string, message: string): void => {
+    state.consumer?.statuses.set(state.id, refusedStatus(uid, reason, message));
+  };
+
+  /** Labels and annotations may change while a pod runs. */
+  const followMeta = async (state: ShadowState, shadow: ShadowPod): Promise<void> => {
+    const { item, pod } = state;
+    if (item === undefined || item.uid !== shadow.spec.home.uid) return;
+    const wanted = podMeta({ ...item, clusterID: state.clusterID });
+    const labels = mapPatch(shadow.spec.pod.labels ?? {}, wanted.labels);
+    const annotations = mapPatch(shadow.spec.pod.annotations ?? {}, wanted.annotations);
+    if (labels === undefined && annotations === undefined) return;
+    const client = context.asPeering(state.clusterID);
+    const patch = { ...(labels && { labels }), ...(annotations && { annotations }) };
+    const options = { type: 'merge', fieldManager: FIELD_MANAGER, signal } as const;
+    await asPeeringCall(async () => {
+      // The pod first: the ShadowPod's record says what is still to be done.
+      if (pod !== undefined) await client.patch(POD, state.name, state.twin, { metadata: patch }, options);
+      await client.patch(SHADOW_POD, state.name, state.twin, { spec: { pod: patch } }, options);
+    });
+  };
+
+  const report = async (state: ShadowState, waiting?: { reason: string; message: string }): Promise<void> => {
+    const { shadow } = state;
+    if (shadow === undefined) return;
+    await followMeta(state, shadow);
+    const { awaitsOpening } = await reportShadow(context, state, shadow, waiting ? { waiting } : {}, signal);
+    const peer = consumers.peerOf(state.clusterID)?.metadata.name ?? '';
+    if (awaitsOpening) waiters.wait(openTopic(peer), state.key);
+    else waiters.stop(openTopic(peer), state.key);
+  };
+
+  const admit = async (state: ShadowState): Promise<ReconcileResult | void> => {
+    const admission = await admitShadow(context, state, signal);
+    if (admission.accepted) return { requeueAfterMs: 1000 };
+    refuse(state, state.item?.uid ?? '', admission.reason, admission.message);
+    deps.log.info('pod refused', { key: state.key, reason: admission.reason, message: admission.message });
+    if (admission.grant === undefined) return undefined;
+    waiters.wait(grantTopic(admission.grant), state.key);
+    // In case that room came free between the answer and the line above.
+    return { requeueAfterMs: 30_000 };
+  };
+
+  const create = async (state: ShadowState, shadow: ShadowPod): Promise<ReconcileResult | void> => {
+    const delay = retries.before(state.key);
+    const again = shadow.status?.podUID !== undefined || shadow.status?.phase === 'Refused';
+    if (again && delay > 0) {
+      if (shadow.status?.phase !== 'Refused') await report(state);
+      return { requeueAfterMs: delay };
+    }
+    const creation = await createShadowPod(context, state, shadow, signal);
+    if (creation.outcome === 'waiting') {
+      waiters.wait(creation.topic, state.key);
+      await report(state, { reason: 'MissingReference', message: creation.message });
+      return { requeueAfterMs: LOOK_AGAIN_MS };
+    }
+    retries.tried(state.key);
+    if (creation.outcome === 'created') {
+      await report(state);
+      return undefined;
+    }
+    refuse(state, shadow.spec.home.uid, creation.reason, creation.message);
+    deps.events.record(shadow, {
+      type: 'Warning',
+      reason: creation.reason,
+      action: 'CreatePod',
+      note: creation.message,
+    });
+    await writeShadowStatus(context, state.clusterID, shadow, { ...shadow.status, phase: 'Refused' }, signal);
+    return { requeueAfterMs: retries.before(state.key) };
+  };
+
+  const act = async (state: ShadowState, plan: ShadowPlan): Promise<ReconcileResult | void> => {
+    const { shadow } = state;
+    switch (plan.action) {
+      case 'none':
+        return undefined;
+      case 'forget':
+      case 'publish-gone':
+        if (state.twin !== undefined) ledger.release(`${state.twin}/${state.name}`);
+        retries.forget(state.key);
+        if (plan.action === 'forget') state.consumer?.statuses.delete(state.id);
+        else state.consumer?.statuses.set(state.id, { uid: state.item?.uid ?? '', state: 'gone' });
+        return undefined;
+      case 'refuse':
+        refuse(state, state.item?.uid ?? '', plan.reason, plan.message);
+        return undefined;
+      case 'admit':
+        return admit(state);
+      case 'delete-pod':
+        if (plan.because === 'healing') {
+          await report(state);
+          deps.log.info('a lost pod is made again', { key: state.key, reason: state.pod?.status?.reason });
+        }
+        await deleteShadowPod(context, state, plan.uid, plan.graceSeconds, signal);
+        return undefined;
+      case 'delete-shadow':
+        await asPeeringCall(() =>
+          context
+            .asPeering(state.clusterID)
+            .delete(SHADOW_POD, state.name, state.twin, { uid: plan.uid, signal }),
+        );
+        return undefined;
+      case 'create-pod':
+        return shadow === undefined ? undefined : create(state, shadow);
+      case 'fail':
+        if (shadow !== undefined) await failShadow(context, state, shadow, plan.reason, plan.message, signal);
+        return undefined;
+      case 'report':
+        return report(state);
+    }
+  };
+
+  const reconcile = async (key: string): Promise<ReconcileResult | void> => {
+    const state = observeShadow(context, key);
+    const result = await act(state, planShadow(state.world));
+    items.done(key);
+    return result;
+  };
+
+  const keysOfTwin = (object: HasMetadata): readonly string[] => {
+    const clusterID = object.metadata.labels?.[LABELS.origin];
+    const home = object.metadata.labels?.[LABELS.originNamespace];
+    if (clusterID === undefined || home === undefined) return [];
+    return keysOfPeer(clusterID).filter((key) => key.startsWith(`${clusterID}/${home}/`));
+  };
+  const keysOfPeer = (clusterID: string): readonly string[] => [
+    ...shadows.byIndex(SHADOWS_BY_ORIGIN, clusterID).map(keyOfShadow),
+    ...[...(consumers.get(clusterID)?.shadows.entries().keys() ?? [])].map((id) => `${clusterID}/${id}`),
+  ];
+  const homeKeyOf = (object: HasMetadata): readonly string[] => {
+    const key = twins.homeKey(object);
+    return key === undefined ? [] : [key];
+  };
+
+  const wakers = [
+    ledger.onChange((grant, freed) => freed && waiters.wake(grantTopic(grant))),
+    grants.onChange(({ object }) => waiters.wake(grantTopic(object.metadata.name))),
+    offers.onChange(({ object }) => waiters.wake(openTopic(object.spec.peer))),
+    fabricNodes.onChange(() => {
+      for (const peer of peers.list()) waiters.wake(openTopic(peer.metadata.name));
+    }),
+    ...(['ConfigMap', 'Secret'] as const).map((kind) =>
+      context.reflected[kind].onChange(({ object: { metadata } }) =>
+        waiters.wake(objectTopic(kind, metadata.namespace ?? '', metadata.name)),
+      ),
+    ),
+    consumers.onConsumer((consumer) => {
+      const stop = consumer.namespaces.onChange((id) => {
+        for (const key of keysOfPeer(consumer.clusterID)) {
+          if (id === undefined || key.startsWith(`${consumer.clusterID}/${id}/`)) queue.add(key);
+        }
+      });
+      consumer.link.signal.addEventListener('abort', stop, { once: true });
+    }),
+  ];
+  signal.addEventListener('abort', () => wakers.forEach((stop) => stop()), { once: true });
+
+  return runController(
+    {
+      name: 'offloading.shadow',
+      sources: [
+        items,
+        watchSource(shadows, ({ object }) => [keyOfShadow(object)]),
+        watchSource(pods, ({ object }) => homeKeyOf(object)),
+        watchSource(namespaces, ({ object, type, old }) =>
+          type === 'updated' && old.metadata.deletionTimestamp === object.metadata.deletionTimestamp
+            ? []
+            : keysOfTwin(object),
+        ),
+        watchSource(peers, ({ object }) => keysOfPeer(object.spec.clusterID)),
+      ],
+      reads: [
+        grants,
+        offers,
+        fabricNodes,
+        context.policies,
+        context.reflected.ConfigMap,
+        context.reflected.Secret,
+      ],
+      reconcile,
+      workers: 4,
+      queue,
+      log: deps.log,
+      clock: deps.clock,
+      metrics: deps.metrics,
+    },
+    signal,
+  );
+};

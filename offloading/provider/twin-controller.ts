@@ -1,0 +1,185 @@
+/** Keeps one twin namespace for each namespace that a consumer opens to this cluster. */
+import { PEERING_CLUSTER_ROLE, PEERS_NAMESPACE, LABELS, MANAGED_BY } from '../../api/labels.ts';
+import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
+import { isAlreadyExists } from '../../runtime/kube/errors.ts';
+import { NAMESPACE, ROLE_BINDING } from '../../runtime/kube/resources.ts';
+import type { Namespace } from '../../runtime/kube/types.ts';
+import { FIELD_MANAGER, type ProviderContext } from './context.ts';
+import { createItemSource } from './item-source.ts';
+import { planTwin, readyTwin, type TwinMeta, type TwinStatus, type TwinWorld } from './plan-twin.ts';
+import { homeOfLabels } from './twins.ts';
+
+/** The RoleBinding is applied again this often, whatever happens to it. */
+const RESYNC_MS = 600_000;
+
+const keyOfTwin = (namespace: Namespace): readonly string[] => {
+  const home = homeOfLabels(namespace);
+  return home === undefined ? [] : [`${home.clusterID}/${home.namespace}`];
+};
+
+const splitKey = (key: string): { readonly clusterID: string; readonly homeNamespace: string } => {
+  const [clusterID = '', homeNamespace = ''] = key.split('/');
+  return { clusterID, homeNamespace };
+};
+
+/** Runs until `signal` aborts. */
+export const runTwinController = (context: ProviderContext, signal: AbortSignal): Promise<void> => {
+  const { deps, consumers, twins, namespaces, shadows, pods, peers, policies } = context;
+  const { client } = deps;
+  /** UID of a twin → when its RoleBinding was last applied (monotonic ms). */
+  const boundAt = new Map<string, number>();
+
+  const items = createItemSource(context, {
+    subscriber: (consumer) => consumer.namespaces,
+    publisher: (consumer) => consumer.twins,
+    localIds: (clusterID) =>
+      twins
+        .ofCluster(clusterID)
+        .map((namespace) => namespace.metadata.labels?.[LABELS.originNamespace] ?? ''),
+    reads: [namespaces, peers, policies, shadows, pods],
+    signal,
+  });
+
+  const remainingIn = (twin: string): number =>
+    [...shadows.list(), ...pods.list()].filter(({ metadata }) => metadata.namespace === twin).length;
+
+  const observe = (clusterID: string, homeNamespace: string): TwinWorld => {
+    const consumer = consumers.get(clusterID);
+    const namespace = twins.of(clusterID, homeNamespace);
+    return {
+      clusterID,
+      peer: consumers.peerOf(clusterID)?.metadata.name ?? '',
+      homeNamespace,
+      wanted: consumer?.namespaces.get(homeNamespace),
+      complete: consumer?.namespaces.isComplete() ?? false,
+      peerGone: consumers.stateOf(clusterID) === 'gone',
+      twin:
+        namespace === undefined
+          ? undefined
+          : {
+              name: namespace.metadata.name,
+              terminating: namespace.metadata.deletionTimestamp !== undefined,
+              labels: namespace.metadata.labels ?? {},
+              annotations: namespace.metadata.annotations ?? {},
+            },
+      isTaken: (name) => namespaces.get(undefined, name) !== undefined,
+      podSecurity: context.podSecurity(),
+      remaining: namespace === undefined ? 0 : remainingIn(namespace.metadata.name),
+    };
+  };
+
+  const bind = async (twin: string, uid: string, clusterID: string): Promise<void> => {
+    const now = deps.clock.monotonicMs();
+    if (now - (boundAt.get(uid) ?? -Infinity) < RESYNC_MS) return;
+    await client.apply(
+      ROLE_BINDING,
+      {
+        metadata: {
+          name: PEERING_CLUSTER_ROLE,
+          namespace: twin,
+          labels: { [LABELS.managedBy]: MANAGED_BY, [LABELS.origin]: clusterID },
+        },
+        roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: PEERING_CLUSTER_ROLE },
+        subjects: [{ kind: 'ServiceAccount', name: clusterID, namespace: PEERS_NAMESPACE }],
+      } as Parameters<typeof client.apply>[1],
+      { fieldManager: FIELD_MANAGER, force: true, signal },
+    );
+    boundAt.set(uid, now);
+  };
+
+  const create = async (name: string, meta: TwinMeta): Promise<Namespace | undefined> => {
+    try {
+      return await client.create<Namespace>(
+        NAMESPACE,
+        { apiVersion: 'v1', kind: 'Namespace', metadata: { name, ...meta } },
+        { fieldManager: FIELD_MANAGER, signal },
+      );
+    } catch (error) {
+      // Somebody took the name meanwhile: the cache will say so, and the next plan picks another.
+      if (isAlreadyExists(error)) return undefined;
+      throw error;
+    }
+  };
+
+  const reconcile = async (key: string): Promise<ReconcileResult | void> => {
+    const { clusterID, homeNamespace } = splitKey(key);
+    const world = observe(clusterID, homeNamespace);
+    const plan = planTwin(world);
+    const publisher = consumers.get(clusterID)?.twins;
+    const publish = (status: TwinStatus): void => {
+      publisher?.set(homeNamespace, status);
+      items.done(key);
+    };
+    switch (plan.action) {
+      case 'none':
+        return undefined;
+      case 'forget':
+        publisher?.delete(homeNamespace);
+        items.done(key);
+        return undefined;
+      case 'wait':
+        publish(plan.status);
+        return undefined;
+      case 'refuse':
+        publish(plan.status);
+        // A taken name may become free without a word to this key.
+        return { requeueAfterMs: 15_000 };
+      case 'drain':
+        publish(plan.status);
+        // Its shadows are ended as the peering, for which that needs its rights to the last.
+        await bind(plan.name, twins.of(clusterID, homeNamespace)?.metadata.uid ?? '', clusterID);
+        return { requeueAfterMs: 1000 };
+      case 'delete': {
+        publish(plan.status);
+        const uid = twins.of(clusterID, homeNamespace)?.metadata.uid;
+        await client.delete(NAMESPACE, plan.name, undefined, { uid, signal });
+        deps.log.info('twin deleted', { twin: plan.name, cluster: clusterID });
+        return undefined;
+      }
+      case 'create': {
+        const made = await create(plan.name, plan.meta);
+        if (made === undefined) return { requeueAfterMs: 500 };
+        await bind(plan.name, made.metadata.uid ?? '', clusterID);
+        publish(readyTwin(plan.name, homeNamespace));
+        deps.log.info('twin made', { twin: plan.name, cluster: clusterID, homeNamespace });
+        return { requeueAfterMs: RESYNC_MS };
+      }
+      case 'keep':
+        if (plan.meta !== undefined) {
+          await client.patch(
+            NAMESPACE,
+            plan.name,
+            undefined,
+            { metadata: plan.meta },
+            { type: 'merge', fieldManager: FIELD_MANAGER, signal },
+          );
+        }
+        await bind(plan.name, twins.of(clusterID, homeNamespace)?.metadata.uid ?? '', clusterID);
+        publish(readyTwin(plan.name, homeNamespace));
+        return { requeueAfterMs: RESYNC_MS };
+    }
+  };
+
+  const twinsOfPeer = (clusterID: string): readonly string[] => [
+    ...twins.ofCluster(clusterID).flatMap(keyOfTwin),
+    ...[...(consumers.get(clusterID)?.namespaces.entries().keys() ?? [])].map((id) => `${clusterID}/${id}`),
+  ];
+
+  return runController(
+    {
+      name: 'offloading.twin',
+      sources: [
+        items,
+        watchSource(namespaces, ({ object, old }) => [...keyOfTwin(object), ...(old ? keyOfTwin(old) : [])]),
+        watchSource(peers, ({ object }) => twinsOfPeer(object.spec.clusterID)),
+        watchSource(policies, () => namespaces.list().flatMap(keyOfTwin)),
+      ],
+      reads: [shadows, pods],
+      reconcile,
+      log: deps.log,
+      clock: deps.clock,
+      metrics: deps.metrics,
+    },
+    signal,
+  );
+};

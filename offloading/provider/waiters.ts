@@ -1,0 +1,32 @@
+/** Keys of a queue that wait for something which other controllers notice. */
+
+export interface Waiters {
+  /** Remembers that `key` waits for `topic`. */
+  wait(topic: string, key: string): void;
+  /** Forgets it. */
+  stop(topic: string, key: string): void;
+  /** Gives every key that waits for `topic` to `enqueue`, and forgets them: who must wait on says so again. */
+  wake(topic: string): void;
+}
+
+/** Makes an empty register; `enqueue` is called for each key that is woken. */
+export const createWaiters = (enqueue: (key: string) => void): Waiters => {
+  const topics = new Map<string, Set<string>>();
+  return {
+    wait: (topic, key) => {
+      const keys = topics.get(topic) ?? new Set<string>();
+      keys.add(key);
+      topics.set(topic, keys);
+    },
+    stop: (topic, key) => {
+      const keys = topics.get(topic);
+      keys?.delete(key);
+      if (keys?.size === 0) topics.delete(topic);
+    },
+    wake: (topic) => {
+      const keys = topics.get(topic);
+      topics.delete(topic);
+      for (const key of keys ?? []) enqueue(key);
+    },
+  };
+};
