@@ -10,7 +10,7 @@ import { createDeadline } from './deadline.ts';
 import { ApiError, errorFromResponse, isNotFound } from './errors.ts';
 import { apiVersionOf, pathOf, type ResourceRef } from './resources.ts';
 import { openRaw, openUpgrade } from './streams.ts';
-import { createTransport, readText, type Transport } from './transport.ts';
+import { createSpreadTransport, createTransport, readText, type Transport } from './transport.ts';
 import type { KubeObject, Manifest, Status } from './types.ts';
 import { watchEvents } from './watch.ts';
 
@@ -204,6 +204,8 @@ const patchTypes = {
 
 const defaultTimeoutMs = 30_000;
 const listChunk = 500;
+/** Below the 100 streams that API servers allow per connection. */
+const watchesPerConnection = 90;
 const identityHeader = /^(host|authorization|impersonate-.*|proxy-authorization)$/i;
 
 const impersonationHeaders = (who: Impersonation | undefined): OutgoingHttpHeaders =>
@@ -425,7 +427,7 @@ export const createKubeClient = (access: ClusterAccess, options: KubeClientOptio
     {
       access,
       calls: createTransport(access),
-      watches: createTransport(access),
+      watches: createSpreadTransport(access, watchesPerConnection),
       userAgent: options.userAgent ?? 'fluvia',
     },
     access.impersonate,

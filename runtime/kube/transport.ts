@@ -287,6 +287,47 @@ export const createTransport = (access: ClusterAccess): Transport => {
   };
 };
 
+/**
+ * createSpreadTransport opens a further connection for every `streams` responses that are open at once: API servers allow 100
+ * per connection, and a watch beyond that would wait in silence for another to end.
+ */
+export const createSpreadTransport = (access: ClusterAccess, streams: number): Transport => {
+  const lanes: { readonly transport: Transport; open: number }[] = [];
+  let closed = false;
+  const laneWithRoom = (): (typeof lanes)[number] => {
+    const free = lanes.find((lane) => lane.open < streams);
+    if (free) return free;
+    const lane = { transport: createTransport(access), open: 0 };
+    lanes.push(lane);
+    return lane;
+  };
+  return {
+    send: async (request) => {
+      if (closed) throw unreachable(access, request, new DialError('the client is closed'));
+      const lane = laneWithRoom();
+      lane.open += 1;
+      const leave = (): void => {
+        lane.open -= 1;
+        if (lane.open > 0 || lanes.length === 1) return;
+        lanes.splice(lanes.indexOf(lane), 1);
+        void lane.transport.close();
+      };
+      try {
+        const response = await lane.transport.send(request);
+        response.body.once('close', leave);
+        return response;
+      } catch (error) {
+        leave();
+        throw error;
+      }
+    },
+    close: async () => {
+      closed = true;
+      await Promise.all(lanes.map((lane) => lane.transport.close()));
+    },
+  };
+};
+
 /** readText reads a whole body as UTF-8. */
 export const readText = async (body: Readable): Promise<string> => {
   const chunks: Buffer[] = [];

@@ -154,6 +154,23 @@ describe('informers against a real API server', () => {
     await remove('unseen');
   });
 
+  it('more watches than one connection carries are spread', async () => {
+    const label = (i: number): string => `spread=${i}`;
+    const informers = Array.from({ length: 120 }, (_, i) =>
+      createInformer<ConfigMap>({ client, resource: CONFIG_MAP, labelSelector: label(i) }),
+    );
+    const first = new AbortController();
+    informers.forEach((informer, i) => informer.start(i < 100 ? first.signal : stop.signal));
+    await Promise.all(informers.map((informer) => informer.whenSynced()));
+    expect(await waitUntil(() => proxy.open === 3, 5000)).toBe(true);
+    const metadata = { name: 'spread', namespace: 'default', labels: { spread: '119' } };
+    await admin.create(CONFIG_MAP, { metadata });
+    expect(await waitUntil(() => informers[119]?.list().length === 1, 5000)).toBe(true);
+    first.abort(new Error('enough'));
+    await remove('spread');
+    expect(await waitUntil(() => informers[119]?.list().length === 0, 5000)).toBe(true);
+  });
+
   it('a kind that appears only later is followed from then on', async () => {
     const informer = createInformer<KubeObject>({
       client,
