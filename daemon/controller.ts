@@ -60,7 +60,7 @@ const main = async (): Promise<void> => {
     });
     const deps: ControllerDeps = {
       client,
-      informers: createInformerFactory(client, term.signal),
+      informers: createInformerFactory(client, term.signal, { log, metrics }),
       clock,
       log,
       metrics,
