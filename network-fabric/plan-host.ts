@@ -159,9 +159,7 @@ const planRemoval = (host: HostState): HostAction[] => [
     .map((route): HostAction => ({ kind: 'route-delete', route })),
   ...host.rules.filter(isOurRule).map((rule): HostAction => ({ kind: 'rule-delete', rule })),
   ...planTunnelStop(host),
-  ...(linkOf(host, VXLAN_DEVICE) === undefined
-    ? []
-    : [{ kind: 'link-delete', name: VXLAN_DEVICE } as const]),
+  ...(linkOf(host, VXLAN_DEVICE) === undefined ? [] : [{ kind: 'link-delete', name: VXLAN_DEVICE } as const]),
   ...(host.nft === undefined ? [] : [{ kind: 'nft', change: { kind: 'delete' } } as const]),
 ];
 
@@ -187,9 +185,7 @@ export const planHost = (
   const rules = difference(host.rules.filter(isOurRule), planRules(node), ruleText);
   return [
     ...(nft === undefined ? [] : [{ kind: 'nft', change: nft } as const]),
-    ...routes.remove
-      .filter(isCarrying)
-      .map((route): HostAction => ({ kind: 'route-delete', route })),
+    ...routes.remove.filter(isCarrying).map((route): HostAction => ({ kind: 'route-delete', route })),
     ...device,
     ...routes.set
       .filter((route) => !isCarrying(route))

@@ -85,9 +85,7 @@ const offeredOf = (peer: FabricPeer, withPorts: boolean): string[] =>
     .filter(([port]) => (port !== '') === withPorts)
     .flatMap(([port, cidrs]) =>
       peer.theirs.flatMap((t) =>
-        cidrs.map(
-          (cidr) => `${rangeText(t.view)} . ${formatRange(cidr)}${port === '' ? '' : ` . ${port}`}`,
-        ),
+        cidrs.map((cidr) => `${rangeText(t.view)} . ${formatRange(cidr)}${port === '' ? '' : ` . ${port}`}`),
       ),
     );
 

@@ -3,7 +3,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import type { Exec } from '../../runtime/host/exec.ts';
 import { createIp, type RouteState } from '../../runtime/host/ip.ts';
 import { createNft } from '../../runtime/host/nft.ts';
-import { createSysctl } from '../../runtime/host/sysctl.ts';
+import type { Sysctl } from '../../runtime/host/sysctl.ts';
 import { createWg, type WgDeviceState } from '../../runtime/host/wg.ts';
 import type { HostState } from '../host-state.ts';
 import { NFT_TABLE, ROUTE_PROTOCOL, TUNNEL_DEVICE, VXLAN_DEVICE } from '../names.ts';
@@ -23,7 +23,7 @@ export interface Host {
 export interface HostOptions {
   readonly exec: Exec;
   readonly clock: Clock;
-  readonly sysctlRoot: string;
+  readonly sysctl: Sysctl;
   readonly wireguardDir: string;
   readonly forceUserspace?: boolean | undefined;
 }
@@ -46,7 +46,9 @@ export const formatRoute = (route: RouteState): string =>
   ].join(' ');
 
 /** A step as a line of `ip -batch` or `bridge -batch`; undefined for what isn't one. */
-const lineOf = (action: HostAction): { readonly tool: 'ip' | 'bridge'; readonly line: string } | undefined => {
+const lineOf = (
+  action: HostAction,
+): { readonly tool: 'ip' | 'bridge'; readonly line: string } | undefined => {
   const ip = (line: string): { readonly tool: 'ip'; readonly line: string } => ({ tool: 'ip', line });
   switch (action.kind) {
     case 'vxlan-add': {
@@ -103,11 +105,10 @@ const lineOf = (action: HostAction): { readonly tool: 'ip' | 'bridge'; readonly 
 
 /** createHost makes the adapter of this process's network namespace. */
 export const createHost = (options: HostOptions): Host => {
-  const { exec, clock, wireguardDir, forceUserspace } = options;
+  const { exec, clock, sysctl, wireguardDir, forceUserspace } = options;
   const ip = createIp(exec);
   const nft = createNft(exec);
   const wg = createWg(exec);
-  const sysctl = createSysctl(options.sysctlRoot);
   const tunnel = createTunnel({ exec, wg, clock, directory: wireguardDir, forceUserspace });
 
   const wireguard = async (): Promise<WgDeviceState | undefined> =>

@@ -28,4 +28,243 @@
  * Uninstall: delete the NetworkConfig (or this node's FabricNode): the agent removes everything it made from the node and
  * then takes the finalizer off its FabricNode and Gateway. Keep agents running until no FabricNode is left (≤ 60 s).
  */
-export {};
+import { readFile } from 'node:fs/promises';
+import { FINALIZERS } from '../../api/labels.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import { execTool, type Exec } from '../../runtime/host/exec.ts';
+import { createSysctl } from '../../runtime/host/sysctl.ts';
+import type { WgDeviceState } from '../../runtime/host/wg.ts';
+import type { KubeClient } from '../../runtime/kube/client.ts';
+import { hasFinalizer, isDeleting, removeFinalizer } from '../../runtime/kube/finalizers.ts';
+import type { ResourceRef } from '../../runtime/kube/resources.ts';
+import type { HasMetadata } from '../../runtime/kube/types.ts';
+import type { Logger } from '../../runtime/log.ts';
+import type { Metrics } from '../../runtime/metrics.ts';
+import type { HostState } from '../host-state.ts';
+import { FABRIC_NODE, GATEWAY } from '../kinds.ts';
+import { AGENT_FIELD_MANAGER, TUNNEL_DEVICE, VXLAN_DEVICE } from '../names.ts';
+import { planHost } from '../plan-host.ts';
+import { planNode, type FabricObjects, type NodeFabric } from '../plan-node.ts';
+import { announcedText, planWireguard } from '../plan-wireguard.ts';
+import { createHost } from './host.ts';
+import { followObjects } from './objects.ts';
+import { createProbes } from './probes.ts';
+import { fabricNodeStatus, gatewayStatus, readyCondition, urgentText } from './report.ts';
+
+export interface AgentOptions {
+  readonly nodeName: string;
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** Where the host's /proc/sys/net may be written; default: FLUVIA_SYSCTL_ROOT or /host/proc/sys/net. */
+  readonly sysctlRoot?: string | undefined;
+  /** Shared with the container of wireguard-go; `wg` finds its socket only here. */
+  readonly wireguardDir?: string | undefined;
+  readonly exec?: Exec | undefined;
+}
+
+/** Everything is looked at again after this time, so that drift is repaired. */
+const RESYNC_MS = 30_000;
+const HEARTBEAT_MS = 10_000;
+const PROBE_MS = 2_000;
+/** Changes that come together are applied together. */
+const COALESCE_MS = 50;
+const RETRY_MS = { first: 1_000, most: 30_000 };
+
+/** The tunnel's index changes when wireguard-go was started anew. */
+const tunnelIndex = (): Promise<string> =>
+  readFile(`/sys/class/net/${TUNNEL_DEVICE}/ifindex`, 'utf8').catch(() => '');
+
+/** runAgent keeps the node as its objects say until `signal` aborts. It leaves everything in place when it ends. */
+export const runAgent = async (options: AgentOptions, signal: AbortSignal): Promise<void> => {
+  const { nodeName, client, clock, log, metrics } = options;
+  const sysctl = createSysctl(
+    options.sysctlRoot ?? process.env['FLUVIA_SYSCTL_ROOT'] ?? '/host/proc/sys/net',
+  );
+  const host = createHost({
+    exec: options.exec ?? execTool,
+    clock,
+    sysctl,
+    wireguardDir: options.wireguardDir ?? '/var/run/wireguard',
+  });
+  const probes = createProbes(clock, log);
+  const applied = metrics.counter('fluvia_agent_actions_total', 'Steps done on the node, by kind.');
+  const failures = metrics.counter('fluvia_agent_failures_total', 'Rounds that failed.');
+
+  let wake: (() => void) | undefined;
+  let isDirty = true;
+  const trigger = (): void => {
+    isDirty = true;
+    wake?.();
+  };
+  const objects = followObjects(options, trigger, signal);
+
+  // What the last round saw and did; read by the reports.
+  let state: HostState | undefined;
+  let node: NodeFabric | undefined;
+  let failure: unknown;
+  let isForwarding = true;
+  let acknowledged: ReadonlyMap<string, number> = new Map();
+  let device: WgDeviceState | undefined;
+  let lastUrgent = '';
+  let index = '';
+  const announced = new Map<string, string>();
+
+  const memory = () => ({ announced, nowSeconds: clock.now().getTime() / 1000 });
+
+  /** One round; `objects` are those that were there when it began, and only they are acknowledged. */
+  const reconcile = async (seen: FabricObjects): Promise<void> => {
+    node = planNode(seen, nodeName);
+    const before = await host.observe();
+    const actions = planHost(before, node, memory());
+    if (actions.length > 0) {
+      log.info('changing the node', { actions: actions.map((action) => action.kind) });
+      for (const action of actions) applied.inc({ kind: action.kind });
+      await host.apply(actions);
+    }
+    state = actions.length > 0 ? await host.observe() : before;
+    for (const peer of node?.tunnel?.peers ?? []) announced.set(peer.publicKey, announcedText(peer));
+    acknowledged = new Map(
+      node === undefined
+        ? []
+        : seen.offers.map((offer) => [offer.metadata.name, offer.metadata.generation ?? 0]),
+    );
+    index = await tunnelIndex();
+    probes.serve(node?.tunnel === undefined ? undefined : node.externalAddress);
+  };
+
+  const release = async (resource: ResourceRef, object: HasMetadata | undefined): Promise<void> => {
+    if (object !== undefined && isDeleting(object) && hasFinalizer(object, FINALIZERS.cleanup)) {
+      await removeFinalizer(client, resource, object, FINALIZERS.cleanup, { signal });
+      log.info('cleaned up', { kind: resource.kind });
+    }
+  };
+
+  const applyStatus = async (resource: ResourceRef, status: object): Promise<void> => {
+    const manifest = { metadata: { name: nodeName }, status };
+    await client.apply(resource, manifest, {
+      fieldManager: AGENT_FIELD_MANAGER,
+      subresource: 'status',
+      force: true,
+      signal,
+    });
+  };
+
+  const reportNode = async (): Promise<void> => {
+    const object = objects.fabricNode(nodeName);
+    if (object === undefined) return;
+    const status = fabricNodeStatus({
+      ready: readyCondition(failure, isForwarding),
+      vxlanMAC: state?.links.find((link) => link.name === VXLAN_DEVICE)?.mac,
+      acknowledged,
+      previous: object.status?.conditions,
+      now: clock.now().toISOString(),
+    });
+    await applyStatus(FABRIC_NODE, status);
+  };
+
+  /** Writes the Gateway's status with a heartbeat, or at once when something that others wait for changed. */
+  const reportGateway = async (isHeartbeat: boolean): Promise<void> => {
+    const gateway = objects.gateway(nodeName);
+    if (gateway === undefined || node?.tunnel === undefined || isDeleting(gateway)) return;
+    // Asking wg is a process: between heartbeats only while a handshake is awaited.
+    const isWaiting = node.tunnel.peers.some(
+      ({ publicKey }) =>
+        !device?.peers.some((item) => item.publicKey === publicKey && item.latestHandshake > 0),
+    );
+    if (isHeartbeat || isWaiting) device = await host.wireguard().catch(() => undefined);
+    if (planWireguard(device, node.tunnel, memory()) !== undefined) trigger();
+    const status = gatewayStatus({
+      gateway,
+      device,
+      ready: readyCondition(failure, isForwarding),
+      links: state?.links ?? [],
+      probe: probes.result,
+      now: clock.now().toISOString(),
+    });
+    if (!isHeartbeat && urgentText(status) === lastUrgent) return;
+    await applyStatus(GATEWAY, status);
+    lastUrgent = urgentText(status);
+  };
+
+  const tryTo = async (what: string, action: () => Promise<void>): Promise<void> => {
+    try {
+      await action();
+    } catch (err) {
+      if (!signal.aborted) log.warn(`${what} failed`, { err });
+    }
+  };
+
+  const waitForWork = async (ms: number): Promise<void> => {
+    if (isDirty || signal.aborted) return;
+    const timer = new AbortController();
+    wake = () => timer.abort();
+    await clock.sleep(ms, AbortSignal.any([signal, timer.signal]));
+    wake = undefined;
+  };
+
+  const keepNode = async (): Promise<void> => {
+    let retryMs = RETRY_MS.first;
+    while (!signal.aborted) {
+      isDirty = false;
+      const seen = objects.snapshot();
+      try {
+        await reconcile(seen);
+        isForwarding = (await sysctl.read('ipv4/ip_forward')) !== '0';
+        failure = undefined;
+      } catch (error) {
+        failure = error;
+        failures.inc();
+        log.error('the node could not be brought to what its objects say', { err: error });
+      }
+      const isClean =
+        node !== undefined || (state !== undefined && planHost(state, undefined, memory()).length === 0);
+      if (failure === undefined && isClean) {
+        retryMs = RETRY_MS.first;
+        await tryTo('taking the finalizer off', async () => {
+          await release(
+            GATEWAY,
+            seen.gateways.find((item) => item.metadata.name === nodeName),
+          );
+          await release(
+            FABRIC_NODE,
+            seen.fabricNodes.find((item) => item.metadata.name === nodeName),
+          );
+        });
+      }
+      await tryTo('reporting the node', reportNode);
+      await tryTo('reporting the gateway', () => reportGateway(true));
+      await waitForWork(failure === undefined ? RESYNC_MS : retryMs);
+      if (failure !== undefined) retryMs = Math.min(retryMs * 2, RETRY_MS.most);
+      await clock.sleep(COALESCE_MS, signal);
+    }
+  };
+
+  const keepReporting = async (): Promise<void> => {
+    let lastBeat = clock.monotonicMs();
+    while (!signal.aborted) {
+      await clock.sleep(PROBE_MS, signal);
+      if (signal.aborted) return;
+      const isHeartbeat = clock.monotonicMs() - lastBeat >= HEARTBEAT_MS;
+      if (node?.tunnel !== undefined) {
+        probes.probe(node.tunnel.peers);
+        if ((await tunnelIndex()) !== index) trigger();
+      }
+      if (isHeartbeat) {
+        lastBeat = clock.monotonicMs();
+        await tryTo('reporting the node', reportNode);
+      }
+      await tryTo('reporting the gateway', () => reportGateway(isHeartbeat));
+    }
+  };
+
+  try {
+    await objects.whenSynced(signal);
+  } catch (error) {
+    if (signal.aborted) return;
+    throw error;
+  }
+  await Promise.all([keepNode(), keepReporting()]);
+  probes.close();
+};

@@ -62,7 +62,8 @@ export const createTunnel = (options: TunnelOptions): Tunnel => {
       await exec('ip', ['link', 'add', TUNNEL_DEVICE, 'type', 'wireguard']);
       return true;
     } catch (error) {
-      if (error instanceof HostToolError && /Unknown device type|not supported/i.test(error.stderr)) return false;
+      if (error instanceof HostToolError && /Unknown device type|not supported/i.test(error.stderr))
+        return false;
       throw error;
     }
   };

@@ -71,7 +71,11 @@ export const createCluster = (
     vxlanPort: 8473,
     open: [],
   });
-  const external = allocateAddresses(parseCidr(EXTERNAL_CIDR), nodes.map((node) => node.name), new Map());
+  const external = allocateAddresses(
+    parseCidr(EXTERNAL_CIDR),
+    nodes.map((node) => node.name),
+    new Map(),
+  );
   const externalAddress = (node: string): string => formatIp(external.get(node) ?? 0);
   const fabricNodes = new Map<string, FabricNode>(
     nodes.map((node) => [
@@ -97,16 +101,15 @@ export const createCluster = (
     offers: [...offers.values()],
   });
 
-  const occupied = (peer: string): { cidr: string; why: string }[] =>
-    [
-      POD_CIDR,
-      EXTERNAL_CIDR,
-      '10.96.0.0/16',
-      ...nodes.map((node) => `${node.address}/32`),
-      ...[...views.values()]
-        .filter((view) => view.metadata.name !== peer)
-        .flatMap((view) => view.spec.theirs.map((range) => range.view)),
-    ].map((cidr) => ({ cidr, why: 'ours' }));
+  const occupied = (peer: string): string[] => [
+    POD_CIDR,
+    EXTERNAL_CIDR,
+    '10.96.0.0/16',
+    ...nodes.map((node) => `${node.address}/32`),
+    ...[...views.values()]
+      .filter((view) => view.metadata.name !== peer)
+      .flatMap((view) => view.spec.theirs.map((range) => range.view)),
+  ];
 
   return {
     name,

@@ -124,7 +124,9 @@ export const createLab = async (): Promise<Lab> => {
         execTool('nsenter', [...enter, command, ...args], options);
       await until(`mounts of ${name}`, async () => {
         await exec('test', ['-d', '/run/wireguard']);
-        return (await exec('stat', ['-f', '-c', '%T', '/run'])).trim() === 'tmpfs' && holder.exitCode === null;
+        return (
+          (await exec('stat', ['-f', '-c', '%T', '/run'])).trim() === 'tmpfs' && holder.exitCode === null
+        );
       });
       await exec('sysctl', [
         '-qw',

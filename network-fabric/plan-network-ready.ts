@@ -1,0 +1,52 @@
+/** Whether pods of a peer can be reached: the one condition that people and other capabilities look at. */
+import type { ConditionInput } from '../api/conditions.ts';
+import type { Gateway } from '../api/v1alpha1/gateway.ts';
+import type { View } from '../api/v1alpha1/view.ts';
+import { HANDSHAKE_FRESH_SECONDS } from './names.ts';
+
+export interface NetworkReadyRequest {
+  readonly peer: string;
+  readonly view: View | undefined;
+  readonly gateway: Gateway | undefined;
+  /** Why views or tunnel couldn't be planned. */
+  readonly failure: { readonly reason: string; readonly message: string } | undefined;
+  readonly nowMs: number;
+}
+
+const no = (reason: string, message: string): ConditionInput => ({
+  type: 'NetworkReady',
+  status: 'False',
+  reason,
+  message,
+});
+
+/** planNetworkReady gives the condition; its message doesn't change while nothing changes. */
+export const planNetworkReady = (request: NetworkReadyRequest): ConditionInput => {
+  const { peer, view, gateway, failure, nowMs } = request;
+  if (failure !== undefined) return no(failure.reason, failure.message);
+  if (view === undefined) return no('WaitingForPeer', 'The peer has not yet said which ranges it has.');
+  if (view.spec.ours.length === 0) {
+    return no('WaitingForPeer', 'The peer has not yet said how it sees this cluster.');
+  }
+  if (gateway === undefined) {
+    return no('NoGateway', 'No node can hold the tunnel: see kubectl get fabricnodes.');
+  }
+  const status = gateway.status?.peers?.find((item) => item.peer === peer);
+  const handshakeMs = Date.parse(status?.handshakeAt ?? '');
+  if (!(nowMs - handshakeMs < HANDSHAKE_FRESH_SECONDS * 1000)) {
+    const at = gateway.spec.peers.find((item) => item.peer === peer)?.endpoints.join(', ');
+    return no(
+      'NoHandshake',
+      `No WireGuard handshake in the last ${HANDSHAKE_FRESH_SECONDS} s${at === undefined ? '' : `; the peer's gateway is at ${at} (UDP)`}.`,
+    );
+  }
+  if (status?.rttMilliseconds === undefined || status.lossPercent === 100) {
+    return no('NoProbeReply', "The tunnel stands, but the peer's gateway answers no probe through it.");
+  }
+  return {
+    type: 'NetworkReady',
+    status: 'True',
+    reason: 'Connected',
+    message: "The peer's gateway answers through the tunnel.",
+  };
+};
