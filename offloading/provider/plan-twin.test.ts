@@ -1,0 +1,95 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { planTwin, sharedWithOf, twinNames, type TwinWorld } from './plan-twin.ts';
+
+const ID = 'abcdef'.padEnd(26, 'x');
+const world = (more: Partial<TwinWorld> = {}): TwinWorld => ({
+  clusterID: ID,
+  peer: 'home',
+  homeNamespace: 'shop',
+  wanted: { mapping: 'auto', sharedWith: [] },
+  complete: true,
+  peerGone: false,
+  twin: undefined,
+  isTaken: () => false,
+  podSecurity: 'baseline',
+  remaining: 0,
+  ...more,
+});
+const labels = {
+  'app.kubernetes.io/managed-by': 'fluvia',
+  'fluvia.dev/origin': ID,
+  'fluvia.dev/origin-namespace': 'shop',
+  'pod-security.kubernetes.io/enforce': 'baseline',
+};
+const twin = { name: 'shop', terminating: false, labels, annotations: { 'fluvia.dev/shared-with': '' } };
+const taken = (...names: readonly string[]) => (name: string): boolean => names.includes(name);
+
+describe('planTwin', () => {
+  it('takes the same name where it is free', () => {
+    expect(planTwin(world())).toEqual({
+      action: 'create',
+      name: 'shop',
+      meta: { labels, annotations: { 'fluvia.dev/shared-with': '' } },
+    });
+  });
+
+  it.each([
+    ['auto', ['shop'], 'create', 'shop-home'],
+    ['auto', ['shop', 'shop-home'], 'create', 'shop-abcdef'],
+    ['auto', ['shop', 'shop-home', 'shop-abcdef'], 'refuse', undefined],
+    ['same', ['shop'], 'refuse', undefined],
+  ] as const)('mapping %s with %j taken: %s %s', (mapping, names, action, name) => {
+    const plan = planTwin(world({ wanted: { mapping, sharedWith: [] }, isTaken: taken(...names) }));
+    expect(plan.action).toBe(action);
+    expect('name' in plan ? plan.name : undefined).toBe(name);
+  });
+
+  it.each(['default', 'kube-system', 'fluvia-system'])('never becomes %s', (homeNamespace) => {
+    expect(planTwin(world({ homeNamespace, wanted: { mapping: 'same', sharedWith: [] } }))).toMatchObject({
+      action: 'refuse',
+      status: { reason: 'NameReserved' },
+    });
+  });
+
+  it('keeps a twin that stands, under whatever name its labels are found', () => {
+    expect(planTwin(world({ twin: { ...twin, name: 'shop-home' } }))).toEqual({ action: 'keep', name: 'shop-home' });
+    expect(planTwin(world({ twin, podSecurity: 'restricted' }))).toMatchObject({
+      action: 'keep',
+      meta: { labels: { 'pod-security.kubernetes.io/enforce': 'restricted' } },
+    });
+  });
+
+  it('ends shadows before the namespace, and believes no absence too early', () => {
+    expect(planTwin(world({ twin, wanted: undefined, complete: false })).action).toBe('none');
+    expect(planTwin(world({ twin, wanted: undefined, remaining: 2 })).action).toBe('drain');
+    expect(planTwin(world({ twin, wanted: undefined })).action).toBe('delete');
+    expect(planTwin(world({ wanted: undefined })).action).toBe('forget');
+  });
+
+  it('goes with its peer, whatever is asked', () => {
+    expect(planTwin(world({ twin, peerGone: true, complete: false, remaining: 1 })).action).toBe('drain');
+    expect(planTwin(world({ twin, peerGone: true, complete: false })).action).toBe('delete');
+    expect(planTwin(world({ twin: { ...twin, terminating: true }, peerGone: true })).action).toBe('wait');
+  });
+
+  it('records with whom the namespace is shared', () => {
+    const other = 'b'.repeat(26);
+    const plan = planTwin(world({ wanted: { mapping: 'auto', sharedWith: [other, ID, other] } }));
+    expect(plan.action === 'create' && sharedWithOf(plan.meta.annotations)).toEqual([other]);
+  });
+});
+
+describe('twinNames', () => {
+  it('are valid names, never reserved ones', () => {
+    const name = fc.stringMatching(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/);
+    fc.assert(
+      fc.property(name, name, fc.constantFrom('auto' as const, 'same' as const), (namespace, peer, mapping) => {
+        for (const one of twinNames(namespace, mapping, peer, ID)) {
+          expect(one).toMatch(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/);
+          expect(one === 'default' || one.startsWith('kube-') || one.startsWith('fluvia-')).toBe(false);
+        }
+      }),
+    );
+  });
+});
