@@ -1,0 +1,91 @@
+import { Metadata, status as codes, type ServiceError } from '@grpc/grpc-js';
+import { ERROR_CODES, FluviaError, messageOf, type ErrorCode } from '../api/errors.ts';
+
+/** FluviaErrors over gRPC: the code travels in the trailer `fluvia-code`, the hint in `fluvia-hint-bin`. */
+
+const CODE = 'fluvia-code';
+const HINT = 'fluvia-hint-bin';
+
+const STATUS: Partial<Record<ErrorCode, number>> = {
+  [ERROR_CODES.BAD_INPUT]: codes.INVALID_ARGUMENT,
+  [ERROR_CODES.INVITE_INVALID]: codes.PERMISSION_DENIED,
+  [ERROR_CODES.INVITE_EXPIRED]: codes.PERMISSION_DENIED,
+  [ERROR_CODES.INVITE_USED]: codes.PERMISSION_DENIED,
+  [ERROR_CODES.SAME_IDENTITY]: codes.PERMISSION_DENIED,
+  [ERROR_CODES.PIN_MISMATCH]: codes.UNAUTHENTICATED,
+  [ERROR_CODES.NOT_PEERED]: codes.FAILED_PRECONDITION,
+  [ERROR_CODES.PROTOCOL]: codes.FAILED_PRECONDITION,
+  [ERROR_CODES.CONFLICT]: codes.ALREADY_EXISTS,
+  [ERROR_CODES.NOT_FOUND]: codes.NOT_FOUND,
+  [ERROR_CODES.FORBIDDEN]: codes.PERMISSION_DENIED,
+  [ERROR_CODES.TIMEOUT]: codes.DEADLINE_EXCEEDED,
+  [ERROR_CODES.LINK_DOWN]: codes.UNAVAILABLE,
+  [ERROR_CODES.UNREACHABLE]: codes.UNAVAILABLE,
+};
+
+const KNOWN = new Set<string>(Object.values(ERROR_CODES));
+const isCode = (text: string): text is ErrorCode => KNOWN.has(text);
+
+/** What a handler answers for an error: what is a FluviaError is told, anything else only that something failed. */
+export const toServiceError = (error: unknown): ServiceError => {
+  const told =
+    error instanceof FluviaError
+      ? error
+      : new FluviaError(ERROR_CODES.INTERNAL, 'the other cluster failed; see its log');
+  const metadata = new Metadata();
+  metadata.set(CODE, told.code);
+  if (told.hint !== undefined) metadata.set(HINT, Buffer.from(told.hint.slice(0, 500), 'utf8'));
+  return Object.assign(new Error(told.message), {
+    code: STATUS[told.code] ?? codes.INTERNAL,
+    details: told.message.slice(0, 1000),
+    metadata,
+  });
+};
+
+/** Printable text of a peer: what could steer a terminal or break a log line is replaced. */
+export const printable = (text: string, longest = 1000): string =>
+  text.slice(0, longest).replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, ' ');
+
+export interface Trailers {
+  readonly [name: string]: string | string[] | undefined;
+}
+
+const first = (value: string | string[] | undefined): string | undefined =>
+  Array.isArray(value) ? value[0] : value;
+
+const decodeMessage = (encoded: string): string => {
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    return encoded;
+  }
+};
+
+/** The error in a call's trailers; undefined when the status is OK. `call` names it, `where` the peer. */
+export const errorOfTrailers = (call: string, trailers: Trailers): FluviaError | undefined => {
+  const status = first(trailers['grpc-status']);
+  if (status === '0') return undefined;
+  const message = printable(decodeMessage(first(trailers['grpc-message']) ?? ''));
+  const code = first(trailers[CODE]) ?? '';
+  const hint = first(trailers[HINT]);
+  const number = Number(status);
+  const fallback =
+    number === codes.UNAVAILABLE || number === codes.CANCELLED
+      ? ERROR_CODES.LINK_DOWN
+      : number === codes.DEADLINE_EXCEEDED
+        ? ERROR_CODES.TIMEOUT
+        : ERROR_CODES.PROTOCOL;
+  return new FluviaError(
+    isCode(code) ? code : fallback,
+    message || `${call}: gRPC status ${status ?? 'missing'}`,
+    {
+      ...(hint === undefined ? {} : { hint: printable(Buffer.from(hint, 'base64').toString('utf8')) }),
+    },
+  );
+};
+
+/** A broken connection as a FluviaError. */
+export const linkDown = (what: string, cause?: unknown): FluviaError =>
+  new FluviaError(ERROR_CODES.LINK_DOWN, cause === undefined ? what : `${what}: ${messageOf(cause)}`, {
+    cause,
+  });

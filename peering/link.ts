@@ -1,0 +1,435 @@
+import type { Socket } from 'node:net';
+import { ERROR_CODES, FluviaError, messageOf } from '../api/errors.ts';
+import type {
+  Collection,
+  ContainerStreamHandler,
+  ContainerStreamRequest,
+  PeerLink,
+  Publisher,
+} from '../api/link.ts';
+import type { Peer } from '../api/v1alpha1/peer.ts';
+import type { Clock } from '../runtime/clock.ts';
+import type { Logger } from '../runtime/log.ts';
+import { peeringServices } from '../proto/load.ts';
+import type { HelloRequest, HelloResponse } from '../proto/peering.ts';
+import { requestContainerStream } from './container-stream.ts';
+import { fabricImplementation } from './fabric-server.ts';
+import { createFollower, type FollowerEnd } from './follower.ts';
+import { followOnce } from './follow-call.ts';
+import { createGrpcClient, type GrpcClient } from './grpc-client.ts';
+import { linkDown, printable } from './grpc-errors.ts';
+import { serveOnSocket } from './grpc-server.ts';
+import type { Identity } from './identity.ts';
+import { BUILD_VERSION, chooseProtocol, commonFeatures, FEATURES, LIMITS, PROTOCOL } from './protocol.ts';
+import { createPublisher, type PublisherEnd } from './publisher.ts';
+import type { Term } from './term.ts';
+
+/** One peering's link over up to two connections: one on which this side calls, one on which it serves. */
+
+/** What the peer said of itself at the last Hello. */
+export interface PeerFacts {
+  readonly name: string;
+  readonly version: string;
+  readonly protocol: number;
+  readonly features: readonly string[];
+  readonly leaderTransitions: number;
+  readonly clusterUID: string;
+}
+
+/** State of a link for its Peer's status. */
+export interface LinkSnapshot {
+  readonly up: boolean;
+  /** Wall time of the last change between up and down. */
+  readonly since: Date;
+  readonly lastHeardAt: Date | undefined;
+  readonly rttMs: number | undefined;
+  readonly facts: PeerFacts | undefined;
+  /** Why the link is down. */
+  readonly problem: string | undefined;
+  /** Items or collections that this side refused. */
+  readonly refused: readonly string[];
+}
+
+export interface LinkOptions {
+  readonly peer: Peer;
+  readonly identity: Identity;
+  readonly term: Term;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Collections that may be followed before anything published them. */
+  readonly collections: readonly Collection[];
+  readonly containerHandler: () => ContainerStreamHandler | undefined;
+  /** The pinned identity said that the peering is over. */
+  readonly onLeft: (how: 'Leave' | 'NotPeered') => void;
+}
+
+/** A link with the ends that `peering/` itself uses. */
+export interface LinkEnd extends PeerLink {
+  /** Takes a connection on which this side calls; resolves when the connection is gone. */
+  attachClient(socket: Socket): Promise<void>;
+  /** Takes a connection on which this side serves. */
+  attachServer(socket: Socket): void;
+  snapshot(): LinkSnapshot;
+  /** The newest Peer object. */
+  update(peer: Peer): void;
+  /** Cuts both connections; they may be made anew. */
+  disconnect(why: string): void;
+  /** A try to dial failed; shown as the link's problem. */
+  dialFailed(error: unknown): void;
+  /** Tells the peer that this side ends the peering; whether it heard. */
+  leave(): Promise<boolean>;
+  /** Ends the link for good. */
+  close(): void;
+}
+
+interface Client {
+  readonly grpc: GrpcClient;
+  lastHeard: number;
+}
+
+interface Serving {
+  readonly socket: Socket;
+  lastHeard: number;
+  greeted: boolean;
+}
+
+const terminal = (code: (typeof ERROR_CODES)[keyof typeof ERROR_CODES], message: string): FluviaError =>
+  new FluviaError(code, message, { kind: 'stalled' });
+
+/** Makes a link without connections. */
+export const createLink = (options: LinkOptions): LinkEnd => {
+  const { identity, term, clock, collections, onLeft } = options;
+  const log = options.log.child({ peer: options.peer.metadata.name });
+  const { fabric } = peeringServices();
+  const closing = new AbortController();
+  const publishers = new Map<
+    string,
+    { readonly collection: Collection; readonly end: PublisherEnd<unknown> }
+  >();
+  const followers = new Map<
+    string,
+    { readonly collection: Collection; readonly end: FollowerEnd<unknown> }
+  >();
+  const followProblems = new Map<string, string>();
+  const listeners = new Set<() => void>();
+  let peer = options.peer;
+  let client: Client | undefined;
+  let serving: Serving | undefined;
+  let facts: PeerFacts | undefined;
+  let highestTerm = peer.status?.leaderTransitions ?? 0;
+  let problem: string | undefined;
+  let up = false;
+  let since = clock.now();
+  let lastHeardAt: Date | undefined;
+  let lastAnswer: number | undefined;
+  let rttMs: number | undefined;
+
+  const tell = (): void => {
+    for (const listener of [...listeners]) {
+      try {
+        listener();
+      } catch (err) {
+        log.error('a listener of the link failed', { err });
+      }
+    }
+  };
+
+  /** Up is when each side has answered the other within the limit. */
+  const judge = (): void => {
+    const now = clock.monotonicMs();
+    const fresh = (at: number | undefined): boolean => at !== undefined && now - at <= LIMITS.silenceMs;
+    const next = fresh(client?.lastHeard) && serving?.greeted === true && fresh(serving.lastHeard);
+    if (next === up) return;
+    up = next;
+    since = clock.now();
+    if (up) problem = undefined;
+    log.info(up ? 'the link is up' : 'the link is down', { reason: problem });
+    tell();
+  };
+
+  const fail = (error: unknown): void => {
+    const text = messageOf(error);
+    if (problem === text) return;
+    problem = text;
+    log.warn('the link has a problem', { err: error });
+    tell();
+  };
+
+  const seeTerm = (seen: number): void => {
+    if (seen < highestTerm) {
+      throw terminal(
+        ERROR_CODES.PROTOCOL,
+        `leader term ${seen} is over: ${highestTerm} was seen (fluvia-term ${highestTerm})`,
+      );
+    }
+    highestTerm = seen;
+  };
+
+  const helloRequest = (): HelloRequest => ({
+    clusterId: identity.clusterID,
+    name: identity.name,
+    version: BUILD_VERSION,
+    minProtocol: PROTOCOL.min,
+    maxProtocol: PROTOCOL.max,
+    features: FEATURES,
+    leaderTransitions: term.current(),
+    clusterUid: identity.clusterUID,
+  });
+
+  const learn = (said: HelloResponse | HelloRequest, protocol: number): void => {
+    if (said.clusterId !== peer.spec.clusterID) {
+      throw terminal(ERROR_CODES.PIN_MISMATCH, 'the other end claims another cluster ID than its key has');
+    }
+    seeTerm(said.leaderTransitions);
+    facts = {
+      name: printable(said.name, 63),
+      version: printable(said.version, 64),
+      protocol,
+      features: commonFeatures(FEATURES, said.features.slice(0, 64)),
+      leaderTransitions: said.leaderTransitions,
+      clusterUID: printable(said.clusterUid, 64),
+    };
+  };
+
+  const follow = async (name: string, mine: Client): Promise<void> => {
+    const entry = followers.get(name);
+    let refusedBefore = 0;
+    for (let pause = 500; entry !== undefined && client === mine && mine.grpc.isOpen();) {
+      try {
+        await followOnce(mine.grpc, entry.collection, entry.end, () => {
+          mine.lastHeard = clock.monotonicMs();
+          pause = 500;
+          const refused = entry.end.problems().size;
+          if (followProblems.delete(name) || refused !== refusedBefore) tell();
+          refusedBefore = refused;
+        });
+      } catch (error) {
+        if (!mine.grpc.isOpen() || closing.signal.aborted) return;
+        if (error instanceof FluviaError && error.kind === 'stalled') pause = 60_000;
+        followProblems.set(name, messageOf(error));
+        log.warn('a collection can’t be followed', { collection: name, err: error });
+        tell();
+      }
+      await clock.sleep(pause * (0.75 + Math.random() / 2), closing.signal);
+      pause = Math.min(pause * 2, 60_000);
+    }
+  };
+
+  const pingOn = async (mine: Client): Promise<void> => {
+    while (client === mine && mine.grpc.isOpen()) {
+      const begun = clock.monotonicMs();
+      try {
+        await mine.grpc.unary(fabric.Ping, {}, { deadlineMs: LIMITS.silenceMs });
+        const now = clock.monotonicMs();
+        mine.lastHeard = now;
+        lastAnswer = now;
+        lastHeardAt = clock.now();
+        rttMs = rttMs === undefined ? now - begun : rttMs * 0.8 + (now - begun) * 0.2;
+      } catch (error) {
+        fail(error);
+      }
+      judge();
+      if (clock.monotonicMs() - mine.lastHeard > LIMITS.silenceMs) {
+        fail(linkDown(`no answer for ${LIMITS.silenceMs / 1000} s`));
+        mine.grpc.destroy();
+        return;
+      }
+      await clock.sleep(LIMITS.pingEveryMs, closing.signal);
+    }
+  };
+
+  const greet = async (grpc: GrpcClient): Promise<void> => {
+    try {
+      const said = await grpc.unary(fabric.Hello, helloRequest());
+      const protocol = chooseProtocol(PROTOCOL, { min: said.protocol, max: said.protocol });
+      if (protocol === undefined) {
+        throw terminal(ERROR_CODES.PROTOCOL, `the peer chose protocol ${said.protocol}, unknown here`);
+      }
+      learn(said, protocol);
+    } catch (error) {
+      const seen = /\(fluvia-term (\d{1,15})\)/.exec(messageOf(error))?.[1];
+      if (seen !== undefined) term.raiseAbove(Number(seen));
+      if (error instanceof FluviaError && error.code === ERROR_CODES.NOT_PEERED) onLeft('NotPeered');
+      throw error;
+    }
+  };
+
+  const attachClient = async (socket: Socket): Promise<void> => {
+    const grpc = createGrpcClient(socket);
+    const closed = new Promise<void>((resolve) => grpc.onClose(resolve));
+    if (closing.signal.aborted || peer.spec.paused) grpc.destroy();
+    try {
+      await greet(grpc);
+    } catch (error) {
+      fail(error);
+      grpc.destroy();
+      return;
+    }
+    const now = clock.monotonicMs();
+    const mine: Client = { grpc, lastHeard: now };
+    // The newest connection counts: the one before is a leftover of a break that this side hasn't noticed.
+    client?.grpc.destroy();
+    client = mine;
+    lastAnswer = now;
+    lastHeardAt = clock.now();
+    judge();
+    void pingOn(mine);
+    for (const name of followers.keys()) void follow(name, mine);
+    await closed;
+    if (client === mine) client = undefined;
+    judge();
+  };
+
+  const hello = (mine: Serving, request: HelloRequest): HelloResponse => {
+    const protocol = chooseProtocol(PROTOCOL, { min: request.minProtocol, max: request.maxProtocol });
+    if (protocol === undefined) {
+      throw terminal(
+        ERROR_CODES.PROTOCOL,
+        `protocols ${request.minProtocol}–${request.maxProtocol} there and ${PROTOCOL.min}–${PROTOCOL.max} here have none in common`,
+      );
+    }
+    learn(request, protocol);
+    mine.greeted = true;
+    if (serving !== mine) {
+      serving?.socket.destroy();
+      serving = mine;
+    }
+    const { minProtocol: _min, maxProtocol: _max, ...own } = helloRequest();
+    return { ...own, protocol, features: facts?.features ?? [] };
+  };
+
+  const publisherNamed = (
+    name: string,
+  ): { readonly end: PublisherEnd<unknown>; readonly maxItems: number } => {
+    const known = publishers.get(name)?.collection ?? collections.find((c) => c.name === name);
+    if (known === undefined) {
+      throw terminal(ERROR_CODES.NOT_FOUND, `${printable(name, 64)} is no collection of this version`);
+    }
+    return { end: publisherOf(known), maxItems: known.maxItems };
+  };
+
+  const publisherOf = (collection: Collection): PublisherEnd<unknown> => {
+    let entry = publishers.get(collection.name);
+    if (entry === undefined) {
+      entry = { collection, end: createPublisher<unknown>(collection) };
+      publishers.set(collection.name, entry);
+    }
+    return entry.end;
+  };
+
+  const serveContainerStream = (request: ContainerStreamRequest, signal: AbortSignal) => {
+    const handler = options.containerHandler();
+    if (handler === undefined) {
+      throw new FluviaError(ERROR_CODES.NOT_FOUND, 'this cluster serves no container streams');
+    }
+    return handler(link, request, signal);
+  };
+
+  const attachServer = (socket: Socket): void => {
+    if (closing.signal.aborted || peer.spec.paused) {
+      socket.destroy();
+      return;
+    }
+    const mine: Serving = { socket, lastHeard: clock.monotonicMs(), greeted: false };
+    const implementation = fabricImplementation({
+      hello: (request) => hello(mine, request),
+      heard: () => {
+        mine.lastHeard = clock.monotonicMs();
+        judge();
+      },
+      publisher: publisherNamed,
+      serveContainerStream: async (request, signal) => serveContainerStream(request, signal),
+      leave: () => onLeft('Leave'),
+      log,
+    });
+    socket.once('close', () => {
+      if (serving === mine) serving = undefined;
+      judge();
+    });
+    serveOnSocket(socket, [{ definition: fabric, implementation }], {
+      messageBytes: LIMITS.messageBytes / 4,
+      streams: LIMITS.streams,
+    });
+    // A connection that doesn't say Hello holds memory for nothing.
+    const cancel = clock.after(LIMITS.callMs, () => mine.greeted || socket.destroy());
+    socket.once('close', cancel);
+  };
+
+  const disconnect = (why: string): void => {
+    problem = why;
+    client?.grpc.destroy();
+    serving?.socket.destroy();
+    client = undefined;
+    serving = undefined;
+    judge();
+  };
+
+  const link: LinkEnd = {
+    peer: peer.metadata.name,
+    clusterID: peer.spec.clusterID,
+    signal: closing.signal,
+    isUp: () => up,
+    silenceMs: () => (lastAnswer === undefined ? Infinity : clock.monotonicMs() - lastAnswer),
+    onStateChange: (listener) => {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    publish: (collection) => publisherOf(collection) as Publisher<never>,
+    follow: (collection) => {
+      let entry = followers.get(collection.name);
+      if (entry === undefined) {
+        const onError = (err: unknown): void =>
+          log.error('a listener of a collection failed', { collection: collection.name, err });
+        entry = { collection, end: createFollower<unknown>(collection, onError) };
+        followers.set(collection.name, entry);
+        if (client !== undefined) void follow(collection.name, client);
+      }
+      return entry.end as FollowerEnd<never>;
+    },
+    openContainerStream: async (request, signal) => {
+      if (client === undefined) throw linkDown(`the link to ${peer.metadata.name} is down`);
+      const call = client.grpc.stream(fabric.ContainerStream, { signal });
+      return requestContainerStream(
+        { frames: call, write: (f) => call.write(f), end: () => call.end(), cancel: () => call.cancel() },
+        request,
+      );
+    },
+    attachClient,
+    attachServer,
+    snapshot: () => ({
+      up,
+      since,
+      lastHeardAt,
+      rttMs,
+      facts,
+      problem: up ? undefined : problem,
+      refused: [
+        ...followProblems.values(),
+        ...[...followers.values()].flatMap(({ end }) => [...end.problems().values()]),
+      ],
+    }),
+    update: (newest) => {
+      peer = newest;
+      highestTerm = Math.max(highestTerm, newest.status?.leaderTransitions ?? 0);
+      if (peer.spec.paused) disconnect('the peering is paused');
+    },
+    disconnect,
+    dialFailed: (error) => up || fail(error),
+    leave: async () => {
+      try {
+        if (client === undefined) return false;
+        await client.grpc.unary(fabric.Leave, {}, { deadlineMs: 3000 });
+        return true;
+      } catch (err) {
+        log.info('the peer could not be told of the end of the peering', { err });
+        return err instanceof FluviaError && err.code === ERROR_CODES.NOT_PEERED;
+      }
+    },
+    close: () => {
+      disconnect('the peering has ended');
+      closing.abort(linkDown('the peering has ended'));
+      tell();
+    },
+  };
+  return link;
+};

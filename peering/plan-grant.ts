@@ -1,0 +1,119 @@
+import { formatResources, parseResources, type ResourceList } from '../api/quantity.ts';
+import type { GrantTerms } from '../api/v1alpha1/claim.ts';
+import type { GrantPolicy } from '../api/v1alpha1/grant.ts';
+
+/** How much a claim gets. Pure. */
+
+/** What a real node of the provider offers. */
+export interface NodeRoom {
+  readonly allocatable: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly kubeletVersion: string | undefined;
+}
+
+/** The rules of a GrantPolicy, defaults filled in. */
+export interface GrantRules {
+  readonly sharePercent: number;
+  readonly maximum: ResourceList | undefined;
+  readonly zone: string | undefined;
+  readonly region: string | undefined;
+}
+
+export interface GrantPlan {
+  readonly resources: Record<string, string>;
+  readonly terms: GrantTerms;
+}
+
+/** The policy that holds for a peer: the first by name that names it, else `default`, else the built-in one. */
+export const rulesFor = (policies: readonly GrantPolicy[], peer: string): GrantRules => {
+  const sorted = [...policies].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+  const policy =
+    sorted.find((p) => p.spec.peers?.includes(peer)) ??
+    sorted.find((p) => p.metadata.name === 'default' && p.spec.peers === undefined);
+  return {
+    sharePercent: policy?.spec.sharePercent ?? 80,
+    maximum: policy?.spec.maximum,
+    zone: policy?.spec.zone,
+    region: policy?.spec.region,
+  };
+};
+
+/** Grants are multiples of these, so that small changes of what is allocatable change nothing. */
+const STEP: Readonly<Record<string, number>> = {
+  cpu: 0.01,
+  memory: 1024 * 1024,
+  'ephemeral-storage': 1024 * 1024,
+};
+
+const roundDown = (resource: string, value: number): number => {
+  const step = STEP[resource] ?? 1;
+  // 0.29 / 0.01 is a little less than 29: a tiny tolerance keeps whole steps whole.
+  return Math.floor(value / step + 1e-6) * step;
+};
+
+const isGrantable = (resource: string): boolean =>
+  ['cpu', 'memory', 'pods', 'ephemeral-storage'].includes(resource) ||
+  (resource.includes('/') && !resource.startsWith('kubernetes.io/') && !resource.includes('.kubernetes.io/'));
+
+const share = (nodes: readonly NodeRoom[], percent: number): Record<string, number> => {
+  const total: Record<string, number> = {};
+  for (const node of nodes) {
+    for (const [name, value] of Object.entries(parseResources(node.allocatable))) {
+      if (isGrantable(name)) total[name] = (total[name] ?? 0) + value;
+    }
+  }
+  return Object.fromEntries(
+    Object.entries(total).map(([name, value]) => [name, roundDown(name, (value * percent) / 100)]),
+  );
+};
+
+/** The value that all have; undefined when they differ or there are none. */
+const common = (values: readonly (string | undefined)[]): string | undefined =>
+  values.every((value) => value === values[0]) ? values[0] : undefined;
+
+const distinct = (values: readonly (string | undefined)[], most: number): string[] =>
+  [...new Set(values.filter((value) => value !== undefined))].sort().slice(0, most);
+
+const termsOf = (nodes: readonly NodeRoom[], rules: GrantRules): GrantTerms => {
+  const label = (name: string): (string | undefined)[] => nodes.map((node) => node.labels[name]);
+  const zone = rules.zone ?? common(label('topology.kubernetes.io/zone'));
+  const region = rules.region ?? common(label('topology.kubernetes.io/region'));
+  const version = distinct(
+    nodes.map((node) => node.kubeletVersion),
+    100,
+  )[0];
+  return {
+    ...(zone === undefined ? {} : { zone }),
+    ...(region === undefined ? {} : { region }),
+    architectures: distinct(label('kubernetes.io/arch'), 8),
+    operatingSystems: distinct(label('kubernetes.io/os'), 4),
+    ...(version === undefined ? {} : { kubeletVersion: version }),
+  };
+};
+
+/**
+ * What a claim is given: of each resource the least of what is asked, what the policy's maximum says, and its share of what
+ * the real nodes have. A grant that shrinks below what is used evicts nothing; it only admits nothing more.
+ */
+export const planGrant = (
+  claim: ResourceList | undefined,
+  nodes: readonly NodeRoom[],
+  rules: GrantRules,
+): GrantPlan => {
+  const ceiling = share(nodes, rules.sharePercent);
+  for (const [name, maximum] of Object.entries(parseResources(rules.maximum))) {
+    // A maximum is a limit, and also opens a resource beyond the share, up to what there is.
+    const all = share(nodes, 100)[name] ?? 0;
+    ceiling[name] = Math.min(maximum, all);
+  }
+  const asked = claim === undefined ? undefined : parseResources(claim);
+  const given: Record<string, number> = {};
+  for (const [name, most] of Object.entries(ceiling)) {
+    const wanted = asked?.[name] ?? most;
+    given[name] = roundDown(name, Math.min(wanted, most));
+  }
+  const resources = Object.fromEntries(
+    Object.entries(formatResources(given)).sort(([a], [b]) => (a < b ? -1 : 1)),
+  );
+  return { resources, terms: termsOf(nodes, rules) };
+};

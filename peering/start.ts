@@ -1,0 +1,130 @@
+import type { ClusterId, Pin } from '../api/cluster-id.ts';
+import { messageOf } from '../api/errors.ts';
+import type { Links } from '../api/link.ts';
+import type { Peer } from '../api/v1alpha1/peer.ts';
+import type { ControllerDeps } from '../runtime/deps.ts';
+import { runClaimController } from './claim-controller.ts';
+import { runEndpointController } from './endpoint-controller.ts';
+import { runGrantController } from './grant-controller.ts';
+import { loadIdentity, type PublicIdentity } from './identity.ts';
+import { runInviteController } from './invite-controller.ts';
+import { runJoinController } from './join-controller.ts';
+import { createJoinHandler } from './join-server.ts';
+import { createLinkSet } from './links.ts';
+import { startListener } from './listener.ts';
+import { createPeerQueue, runPeerController } from './peer-controller.ts';
+import { PEER } from './resources.ts';
+import { createTerm } from './term.ts';
+
+/** The peering capability as the leader runs it. */
+export interface Peering {
+  readonly links: Links;
+  readonly clusterID: ClusterId;
+  readonly identity: PublicIdentity;
+  /** Port on which it listens. */
+  readonly port: number;
+  /** Resolves when all has stopped after `signal`. */
+  readonly stopped: Promise<void>;
+}
+
+export interface PeeringOptions {
+  /** 0 chooses a free one. */
+  readonly listenPort: number;
+  /** Default: all addresses. */
+  readonly listenHost?: string;
+}
+
+/**
+ * Starts listening, dialling and the controllers of peering; they run until `signal` aborts. Resolves when identity, listener
+ * and the known peers' links are there; whether a peer answers is told by its link.
+ */
+export const startPeering = async (
+  deps: ControllerDeps,
+  options: PeeringOptions,
+  signal: AbortSignal,
+): Promise<Peering> => {
+  const { client, clock, log, informers } = deps;
+  const identity = await loadIdentity(client, {
+    namespace: deps.systemNamespace,
+    clusterName: deps.clusterName,
+    signal,
+  });
+  const queue = createPeerQueue(deps);
+  const leftByPeer = new Set<string>();
+
+  const onLeft = (peer: Peer, how: 'Leave' | 'NotPeered'): void => {
+    const { name, uid } = peer.metadata;
+    if (uid === undefined || leftByPeer.has(uid)) return;
+    leftByPeer.add(uid);
+    log.info('the other side has ended the peering', { peer: name, how });
+    events.record(peer, { type: 'Normal', reason: 'PeeringEnded', note: `${name} has ended the peering.` });
+    client.delete(PEER, name, undefined, { uid }).catch((err: unknown) => {
+      // The next NotPeered tries again.
+      leftByPeer.delete(uid);
+      log.warn('a Peer could not be deleted', { peer: name, err });
+    });
+  };
+  const { events } = deps;
+
+  const links = createLinkSet({
+    identity,
+    term: createTerm(deps.leaderTransitions),
+    clock,
+    log,
+    onLeft,
+    onChange: (peer) => queue.add(peer),
+  });
+
+  const peers = informers.for<Peer>(PEER);
+  await peers.whenSynced(signal);
+  for (const peer of peers.list()) if (peer.metadata.deletionTimestamp === undefined) links.ensure(peer);
+
+  // From the API server, not from a cache: "not peered" makes the other side remove its end.
+  const isPeered = async (pin: Pin): Promise<boolean> => {
+    const { items } = await client.list<Peer>(PEER, { signal });
+    return items.some((p) => p.spec.pins.includes(pin) && p.metadata.deletionTimestamp === undefined);
+  };
+
+  const listener = await startListener({
+    identity,
+    port: options.listenPort,
+    ...(options.listenHost === undefined ? {} : { host: options.listenHost }),
+    log,
+    linkOf: (pin) => links.byPin(pin),
+    join: createJoinHandler({ client, identity, clock, log, onPeer: (peer) => void links.ensure(peer) }),
+    isPeered,
+  });
+
+  const controllers = [
+    runPeerController({ deps, links, identity, queue, leftByPeer }, signal),
+    runInviteController(deps, signal),
+    runJoinController(deps, identity, signal),
+    runClaimController(deps, links, signal),
+    runGrantController(deps, links, signal),
+    runEndpointController(deps, listener.port, signal),
+  ].map((running) =>
+    running.catch((error: unknown) => {
+      log.error('a controller of peering ended', { reason: messageOf(error), err: error });
+      throw error;
+    }),
+  );
+
+  const stop = async (): Promise<void> => {
+    links.close();
+    await listener.close();
+    await Promise.allSettled(controllers);
+  };
+  const stopped = new Promise<void>((resolve) => {
+    const run = (): void => void stop().then(resolve);
+    if (signal.aborted) run();
+    else signal.addEventListener('abort', run, { once: true });
+  });
+  // A failed controller is reported above; it must not end the process as an unhandled rejection.
+  void Promise.allSettled(controllers);
+  const publicPart: PublicIdentity = {
+    clusterID: identity.clusterID,
+    pin: identity.pin,
+    name: identity.name,
+  };
+  return { links, clusterID: identity.clusterID, identity: publicPart, port: listener.port, stopped };
+};
