@@ -181,21 +181,21 @@ export const planHost = (
 
   const nft = planNftChange(host.nft, planNft(node));
   const wanted = [...planUnreachable(node), ...planRoutes(node, tunnelMtu)];
-  const routes = difference(host.routes, wanted, routeKey, routeText);
+  // Removals by what was observed: a device's end also ends its routes, but later than is safe.
+  const { remove } = difference(observed.routes, wanted, routeKey, routeText);
+  const { set } = difference(host.routes, wanted, routeKey, routeText);
   const rules = difference(host.rules.filter(isOurRule), planRules(node), ruleText);
   return [
+    ...remove.filter(isCarrying).map((route): HostAction => ({ kind: 'route-delete', route })),
     ...(nft === undefined ? [] : [{ kind: 'nft', change: nft } as const]),
-    ...routes.remove.filter(isCarrying).map((route): HostAction => ({ kind: 'route-delete', route })),
     ...device,
-    ...routes.set
-      .filter((route) => !isCarrying(route))
-      .map((route): HostAction => ({ kind: 'route-set', route })),
+    ...set.filter((route) => !isCarrying(route)).map((route): HostAction => ({ kind: 'route-set', route })),
     ...planForwardingTo(host, node),
     ...rules.remove.map((rule): HostAction => ({ kind: 'rule-delete', rule })),
     ...rules.set.map((rule): HostAction => ({ kind: 'rule-add', rule })),
     ...tunnel,
-    ...routes.set.filter(isCarrying).map((route): HostAction => ({ kind: 'route-set', route })),
-    ...routes.remove
+    ...set.filter(isCarrying).map((route): HostAction => ({ kind: 'route-set', route })),
+    ...remove
       .filter((route) => !isCarrying(route))
       .map((route): HostAction => ({ kind: 'route-delete', route })),
   ];

@@ -139,7 +139,7 @@ export const createViewReconcile =
       context.viewFailures.delete(name);
       context.tunnelFailures.delete(name);
       await removeObject(context, VIEW, view, signal);
-      return;
+      return {};
     }
     // A View of an earlier Peer of that name goes first.
     if (view !== undefined && view.spec.clusterID !== peer.spec.clusterID) {

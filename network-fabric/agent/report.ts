@@ -1,5 +1,6 @@
 /** What the agent says in the status of its node's objects. Pure. */
 import { setCondition, type Condition, type ConditionInput } from '../../api/conditions.ts';
+import { messageOf } from '../../api/errors.ts';
 import type { FabricNode } from '../../api/v1alpha1/fabric-node.ts';
 import type { Gateway } from '../../api/v1alpha1/gateway.ts';
 import type { LinkState } from '../../runtime/host/ip.ts';
@@ -22,7 +23,7 @@ export const readyCondition = (failure: unknown, isForwarding: boolean): Conditi
     };
   }
   if (failure !== undefined) {
-    const message = failure instanceof Error ? failure.message : String(failure);
+    const message = messageOf(failure);
     return { type: 'Ready', status: 'False', reason: 'ApplyFailed', message };
   }
   if (!isForwarding) {

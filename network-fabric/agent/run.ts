@@ -180,7 +180,7 @@ export const runAgent = async (options: AgentOptions, signal: AbortSignal): Prom
       device,
       ready: readyCondition(failure, isForwarding),
       links: state?.links ?? [],
-      probe: probes.result,
+      probe: (peer) => probes.result(peer),
       now: clock.now().toISOString(),
     });
     if (!isHeartbeat && urgentText(status) === lastUrgent) return;

@@ -1,0 +1,173 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { cidrContains, cidrsOverlap, formatCidr, parseCidr } from '../api/cidr.ts';
+import { ERROR_CODES, FluviaError } from '../api/errors.ts';
+import type { ViewRange } from '../api/v1alpha1/view.ts';
+import { realOf, seenAs } from '../api/views.ts';
+import { checkAnnounced, checkOurs, planViews, type AnnouncedRanges } from './plan-views.ts';
+
+const SAME = { podCIDRs: ['10.244.0.0/16'], externalCIDR: '10.70.0.0/16' };
+const OURS = ['10.244.0.0/16', '10.96.0.0/16', '10.70.0.0/16'];
+const POOLS = ['10.128.0.0/9'];
+
+const codeOf = (action: () => unknown): string => {
+  try {
+    action();
+    return 'none';
+  } catch (error) {
+    return error instanceof FluviaError ? error.code : 'other';
+  }
+};
+
+const range = fc
+  .record({
+    base: fc.integer({ min: 0x0a000000, max: 0x0affffff }),
+    prefix: fc.integer({ min: 12, max: 28 }),
+  })
+  .map(({ base, prefix }) => formatCidr({ base: (base & ~(2 ** (32 - prefix) - 1)) >>> 0, prefix }));
+
+const announced: fc.Arbitrary<AnnouncedRanges> = fc
+  .record({ podCIDRs: fc.array(range, { minLength: 1, maxLength: 3 }), externalCIDR: range })
+  .filter((item) => codeOf(() => checkAnnounced(item)) === 'none');
+
+/** Allocates for many peers one after the other, as the controller does. */
+const allocate = (
+  peers: readonly AnnouncedRanges[],
+  existing: ReadonlyMap<number, readonly ViewRange[]>,
+  order: readonly number[],
+): Map<number, ViewRange[]> => {
+  const views = new Map<number, ViewRange[]>([...existing].map(([peer, ranges]) => [peer, [...ranges]]));
+  for (const index of order) {
+    const peer = peers[index];
+    if (peer === undefined) continue;
+    const others = [...views].filter(([other]) => other !== index).flatMap(([, ranges]) => ranges);
+    const occupied = [...OURS, ...others.map((item) => item.view)];
+    views.set(
+      index,
+      planViews({ announced: peer, existing: views.get(index) ?? [], occupied, pools: POOLS }),
+    );
+  }
+  return views;
+};
+
+describe('planViews', () => {
+  it('keeps a range as it is where that overlaps nothing, else takes the first free block of equal length', () => {
+    const views = planViews({
+      announced: { podCIDRs: ['10.244.0.0/16', '172.20.0.0/16'], externalCIDR: '10.70.0.0/16' },
+      existing: [],
+      occupied: [...OURS, '10.128.0.0/24'],
+      pools: POOLS,
+    });
+    expect(views).toEqual([
+      { purpose: 'Pod', real: '10.244.0.0/16', view: '10.129.0.0/16' },
+      { purpose: 'Pod', real: '172.20.0.0/16', view: '172.20.0.0/16' },
+      { purpose: 'External', real: '10.70.0.0/16', view: '10.130.0.0/16' },
+    ]);
+  });
+
+  it('never overlaps anything, keeps lengths, and is a bijection', () => {
+    fc.assert(
+      fc.property(fc.array(announced, { minLength: 1, maxLength: 6 }), (peers) => {
+        const views = allocate(peers, new Map(), peers.keys().toArray());
+        const all = [...views.values()].flat();
+        const blocks = [...OURS, ...all.map((item) => item.view)].map(parseCidr);
+        blocks.forEach((block, index) => {
+          expect(blocks.slice(0, index).some((other) => cidrsOverlap(other, block))).toBe(false);
+        });
+        for (const ranges of views.values()) {
+          for (const { real, view } of ranges) {
+            expect(parseCidr(view).prefix).toBe(parseCidr(real).prefix);
+            const [address = ''] = real.split('/');
+            const seen = seenAs(ranges, address) ?? '';
+            expect(realOf(ranges, seen)).toBe(address);
+          }
+        }
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it('gives the same again after a restart, in any order of peers', () => {
+    fc.assert(
+      fc.property(fc.array(announced, { minLength: 1, maxLength: 5 }), fc.gen(), (peers, gen) => {
+        const order = peers.keys().toArray();
+        const first = allocate(peers, new Map(), order);
+        const shuffled = gen(fc.shuffledSubarray, order, { minLength: order.length });
+        expect(allocate(peers, first, shuffled)).toEqual(first);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it('moves a view that became occupied, but not one that a peer names as its endpoint', () => {
+    const existing: ViewRange[] = [
+      { purpose: 'Pod', real: '10.244.0.0/16', view: '10.128.0.0/16' },
+      { purpose: 'External', real: '10.70.0.0/16', view: '10.129.0.0/16' },
+    ];
+    const request = { announced: SAME, existing, pools: POOLS };
+    expect(planViews({ ...request, occupied: OURS, avoided: ['10.128.0.9/32'] })).toEqual(existing);
+    expect(planViews({ ...request, occupied: [...OURS, '10.128.0.9/32'] }).map((item) => item.view)).toEqual([
+      '10.130.0.0/16',
+      '10.129.0.0/16',
+    ]);
+    expect(planViews({ ...request, existing: [], occupied: OURS, avoided: ['10.128.0.9/32'] })[0]?.view).toBe(
+      '10.129.0.0/16',
+    );
+  });
+
+  it('says when the pools are exhausted', () => {
+    const request = { announced: SAME, existing: [], occupied: OURS, pools: ['10.128.0.0/16'] };
+    expect(codeOf(() => planViews(request))).toBe(ERROR_CODES.POOL_EXHAUSTED);
+    expect(() => planViews(request)).toThrow(/10\.70\.0\.0\/16 is free in the view pools 10\.128\.0\.0\/16/);
+  });
+
+  it.each([
+    ['0.0.0.0/0'],
+    ['10.0.0.0/7'],
+    ['127.0.0.0/16'],
+    ['169.254.169.254/32'],
+    ['224.0.0.0/24'],
+    ['0.0.0.0/16'],
+    ['240.0.0.0/16'],
+    ['10.70.0.0/24'],
+    ['10.0.0.0/8'],
+  ])('refuses an announced %s', (cidr) => {
+    expect(codeOf(() => checkAnnounced({ podCIDRs: [cidr], externalCIDR: '10.70.0.0/16' }))).toBe(
+      ERROR_CODES.CIDR_OVERLAP,
+    );
+  });
+
+  it('refuses an announced range with host bits', () => {
+    expect(codeOf(() => checkAnnounced({ podCIDRs: ['10.1.2.3/16'], externalCIDR: '10.70.0.0/16' }))).toBe(
+      ERROR_CODES.BAD_INPUT,
+    );
+  });
+});
+
+describe('checkOurs', () => {
+  it('keeps what is sound of what a peer says and drops the rest', () => {
+    const told: ViewRange[] = [
+      { purpose: 'Pod', real: '10.244.0.0/16', view: '10.61.0.0/16' },
+      { purpose: 'External', real: '10.70.0.0/16', view: '10.61.0.0/16' },
+      { purpose: 'Pod', real: '10.96.0.0/16', view: '10.99.0.0/16' },
+    ];
+    expect(checkOurs(told, SAME)).toEqual([told[0]]);
+    expect(checkOurs([{ purpose: 'Pod', real: '10.244.0.0/16', view: '10.61.0.0/24' }], SAME)).toEqual([]);
+    expect(checkOurs([{ purpose: 'Pod', real: '10.244.0.0/16', view: '127.0.0.0/16' }], SAME)).toEqual([]);
+    expect(checkOurs([{ purpose: 'Pod', real: '10.244.0.0/16', view: '10.61.0.1/16' }], SAME)).toEqual([]);
+  });
+
+  it('never gives a range that this cluster does not announce', () => {
+    const told = fc.array(
+      fc.record({ purpose: fc.constantFrom('Pod' as const, 'External' as const), real: range, view: range }),
+    );
+    fc.assert(
+      fc.property(told, announced, (ranges, own) => {
+        for (const item of checkOurs(ranges, own)) {
+          expect([...own.podCIDRs, own.externalCIDR]).toContain(item.real);
+          expect(cidrContains(parseCidr('0.0.0.0/0'), parseCidr(item.view))).toBe(true);
+        }
+      }),
+    );
+  });
+});
