@@ -66,9 +66,9 @@ const callerByCertificate = (request: IncomingMessage): Caller | undefined => {
   const socket = request.socket as TLSSocket;
   if (!socket.authorized) return undefined;
   const { subject } = socket.getPeerCertificate();
-  const user = list(subject?.CN as string | string[] | undefined)[0];
+  const user = list(subject?.CN)[0];
   if (!user) return undefined;
-  return { user, groups: [...list(subject.O as string | string[] | undefined), 'system:authenticated'] };
+  return { user, groups: [...list(subject.O), 'system:authenticated'] };
 };
 
 /** A small cache whose entries expire; the oldest goes when it is full. */

@@ -37,7 +37,7 @@ export const parseContainerPath = (path: string): ContainerPath | undefined => {
   if (namespace === undefined || pod === undefined || !NAME.test(namespace) || !NAME.test(pod))
     return undefined;
   if (rest.some((part) => part === undefined || part === '')) return undefined;
-  const [a, b] = rest as (string | undefined)[];
+  const [a, b] = rest;
   const base = { verb, namespace, pod };
   if (verb === 'portForward') {
     return rest.length > 1 ? undefined : { ...base, ...(a === undefined ? {} : { uid: a }) };

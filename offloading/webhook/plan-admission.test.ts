@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FLOAT_GATE, VIRTUAL_NODE_TAINT } from '../../api/labels.ts';
 import type { OwnerReference } from '../../api/define-kind.ts';

@@ -68,7 +68,7 @@ export const startWebhook = async (options: WebhookOptions, signal: AbortSignal)
   const leader = watchLeader(leases, clock);
   const load = () => ensureCertificate(client, clock, systemNamespace);
   const certificate = await retried({ ...options, log }, signal, load);
-  const server = createWebhookServer({ log, certificate, isLeaderAlive: leader.isAlive });
+  const server = createWebhookServer({ log, certificate, isLeaderAlive: () => leader.isAlive() });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(options.port, resolve);

@@ -1,0 +1,153 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { equalJson } from '../../runtime/kube/apply.ts';
+import type { Pod, PodStatus } from '../../runtime/kube/types.ts';
+import { planShadow } from './plan-shadow.ts';
+import { changesStatus, planLostStatus, planPodStatus, type StatusWorld } from './plan-status.ts';
+
+const NOW = '2026-11-25T01:00:00Z';
+
+const pod = (status: PodStatus = {}, metadata: Partial<Pod['metadata']> = {}): Pod => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { name: 'web', namespace: 'shop', uid: 'u', ...metadata },
+  spec: { containers: [{ name: 'web' }] },
+  status,
+});
+
+const running = {
+  phase: 'Running',
+  podIP: '10.244.0.9',
+  qosClass: 'Guaranteed',
+  nominatedNodeName: 'evil',
+  conditions: [
+    { type: 'Ready', status: 'True', lastTransitionTime: '2026-11-25T00:00:00Z', observedGeneration: 7 },
+    { type: 'PodScheduled', status: 'False' },
+    { type: 'made.up/x', status: 'True' },
+  ],
+  containerStatuses: [
+    { name: 'web', ready: true, restartCount: 0, image: 'w', imageID: 'i' },
+    { name: 'other', ready: true, restartCount: 0, image: 'w', imageID: 'i' },
+  ],
+};
+
+const world = (overrides: Partial<StatusWorld> = {}): StatusWorld => ({
+  pod: pod({ conditions: [{ type: 'PodScheduled', status: 'True' }] }),
+  told: { uid: 'u', state: 'accepted', status: running },
+  podIP: '10.61.0.9',
+  hostIP: '10.244.9.9',
+  isLost: false,
+  now: NOW,
+  ...overrides,
+});
+
+const ready = (status: Record<string, unknown> | undefined) =>
+  (status?.['conditions'] as PodStatus['conditions'])?.find((c) => c.type === 'Ready');
+
+describe('planPodStatus', () => {
+  it("takes the kubelet's words, home's addresses, and nothing else", () => {
+    expect(planPodStatus(world())).toEqual({
+      phase: 'Running',
+      reason: null,
+      message: null,
+      startTime: null,
+      conditions: [
+        { type: 'PodScheduled', status: 'True' },
+        { type: 'Ready', status: 'True', lastTransitionTime: '2026-11-25T00:00:00Z' },
+      ],
+      hostIP: '10.244.9.9',
+      hostIPs: [{ ip: '10.244.9.9' }],
+      podIP: '10.61.0.9',
+      podIPs: [{ ip: '10.61.0.9' }],
+      containerStatuses: [{ name: 'web', ready: true, restartCount: 0, image: 'w', imageID: 'i' }],
+    });
+  });
+
+  it.each([
+    ['the peer is lost', { isLost: true }, 'PeerUnreachable'],
+    ['its address is not open yet', { podIP: undefined }, 'AddressPending'],
+  ])('is not ready while %s', (_, overrides, reason) => {
+    expect(ready(planPodStatus(world(overrides)))).toMatchObject({
+      status: 'False',
+      reason,
+      lastTransitionTime: NOW,
+    });
+  });
+
+  it("respects home's readiness gates", () => {
+    const gatedPod = { ...pod(), spec: { ...pod().spec, readinessGates: [{ conditionType: 'lb/ok' }] } };
+    expect(ready(planPodStatus(world({ pod: gatedPod })))?.status).toBe('False');
+    const open = { ...gatedPod, status: { conditions: [{ type: 'lb/ok', status: 'True' }] } };
+    expect(ready(planPodStatus(world({ pod: open })))?.status).toBe('True');
+  });
+
+  it('another pod of the same name is not meant', () => {
+    expect(
+      planPodStatus(world({ told: { uid: 'old', state: 'accepted', status: running } })),
+    ).toBeUndefined();
+  });
+
+  it.each(['Succeeded', 'Failed'])('a pod that is %s stays so', (phase) => {
+    expect(planPodStatus(world({ pod: pod({ phase }) }))).toBeUndefined();
+    expect(
+      planLostStatus(pod({ phase, conditions: [{ type: 'Ready', status: 'True' }] }), NOW),
+    ).toBeUndefined();
+  });
+
+  it('converges: what was written is not written again', () => {
+    fc.assert(
+      fc.property(fc.boolean(), fc.option(fc.constant('10.61.0.9'), { nil: undefined }), (isLost, podIP) => {
+        const given = world({ isLost, podIP });
+        const first = planPodStatus(given) ?? {};
+        const stored = Object.fromEntries(
+          Object.entries({ ...given.pod.status, ...first }).filter(([, v]) => v !== null),
+        );
+        const again = planPodStatus({ ...given, pod: pod(stored), now: 'later' }) ?? {};
+        expect(changesStatus(stored, again, equalJson)).toBe(false);
+      }),
+    );
+  });
+
+  it('takes any answer of a peer without failing', () => {
+    fc.assert(
+      fc.property(
+        fc.dictionary(fc.constantFrom('phase', 'conditions', 'containerStatuses', 'reason'), fc.anything()),
+        (status) => {
+          const result = planPodStatus(world({ told: { uid: 'u', state: 'accepted', status } }));
+          const phases = ['Pending', 'Running', 'Succeeded', 'Failed', 'none'];
+          expect(phases).toContain(result === undefined ? 'none' : result['phase']);
+        },
+      ),
+    );
+  });
+});
+
+describe('planShadow', () => {
+  const owned = {
+    ownerReferences: [{ apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'r', uid: 'r', controller: true }],
+  };
+  const dying = { deletionTimestamp: NOW };
+  const base = { isOpen: true, hasLink: true, isPeerGone: false, told: undefined };
+  const told = (state: 'accepted' | 'refused' | 'gone') => ({ uid: 'u', state });
+
+  it.each([
+    ['a pod that runs there', { ...base, pod: pod() }, 'publish'],
+    ['a pod being deleted, until the peer says it is gone', { ...base, pod: pod({}, dying) }, 'publish'],
+    ['deleted and gone there', { ...base, pod: pod({}, dying), told: told('gone') }, 'forget'],
+    ['deleted and never accepted', { ...base, pod: pod({}, dying), told: told('refused') }, 'forget'],
+    ['refused, with an owner', { ...base, pod: pod({}, owned), told: told('refused') }, 'replace'],
+    ['refused, a bare pod', { ...base, pod: pod(), told: told('refused') }, 'fail'],
+    ['removed over there', { ...base, pod: pod({}, owned), told: told('gone') }, 'fail'],
+    [
+      'ended here, removed there',
+      { ...base, pod: pod({ phase: 'Succeeded' }), told: told('gone') },
+      'publish',
+    ],
+    ['no link now, the peering stands', { ...base, pod: pod({}, dying), hasLink: false }, 'wait'],
+    ['the peering is gone', { ...base, pod: pod({}, dying), hasLink: false, isPeerGone: true }, 'forget'],
+    ['a stray pod', { ...base, pod: pod(), isOpen: false }, 'withdraw'],
+    ['a stray pod being deleted', { ...base, pod: pod({}, dying), isOpen: false }, 'forget'],
+  ])('%s', (_, given, expected) => {
+    expect(planShadow(given).do).toBe(expected);
+  });
+});
