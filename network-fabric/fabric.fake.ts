@@ -1,5 +1,5 @@
 /** Arbitrary fabrics for property tests: a cluster of a few nodes with a few peers, all planned by the real planners. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { formatIp, parseCidr } from '../api/cidr.ts';
 import { API_VERSION } from '../api/labels.ts';
 import type { FabricNode } from '../api/v1alpha1/fabric-node.ts';

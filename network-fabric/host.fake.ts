@@ -163,7 +163,7 @@ export const applyToFake = (host: HostState, action: HostAction): HostState => {
     }
     case 'tunnel-stop':
       return { ...withoutLink(host, TUNNEL_DEVICE), isTunnelWanted: false };
-    case 'wireguard':
+    default:
       return { ...host, wireguard: applyWg(host.wireguard, action.change) };
   }
 };

@@ -110,16 +110,11 @@ const rebuildLines = (wanted: NftTable): string[] => [
 
 /** formatNftChange is the transaction's text, line by line. */
 export const formatNftChange = (change: NftChange): string[] => {
-  switch (change.kind) {
-    case 'delete':
-      return [`delete table ${table}`];
-    case 'rebuild':
-      return rebuildLines(change.table);
-    case 'change':
-      return [
-        ...change.elements.flatMap(({ set, remove }) => elementLines('delete', set, remove)),
-        ...change.elements.flatMap(({ set, add }) => elementLines('add', set, add)),
-        ...change.chains.flatMap((chain) => [`flush chain ${table} ${chain.name}`, ...ruleLines(chain)]),
-      ];
-  }
+  if (change.kind === 'delete') return [`delete table ${table}`];
+  if (change.kind === 'rebuild') return rebuildLines(change.table);
+  return [
+    ...change.elements.flatMap(({ set, remove }) => elementLines('delete', set, remove)),
+    ...change.elements.flatMap(({ set, add }) => elementLines('add', set, add)),
+    ...change.chains.flatMap((chain) => [`flush chain ${table} ${chain.name}`, ...ruleLines(chain)]),
+  ];
 };

@@ -94,11 +94,7 @@ const lineOf = (
       return ip(`route replace ${formatRoute(action.route)}`);
     case 'route-delete':
       return ip(`route delete ${formatRoute(action.route)}`);
-    case 'nft':
-    case 'sysctl':
-    case 'tunnel-start':
-    case 'tunnel-stop':
-    case 'wireguard':
+    default:
       return undefined;
   }
 };

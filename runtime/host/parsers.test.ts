@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { execTool, HostToolError } from './exec.ts';
 import { parseIpJson, parseLinks, parseRoutes, parseRules } from './ip.ts';
@@ -6,7 +6,7 @@ import { parseNftTable } from './nft.ts';
 import { formatWgSet, parseWgDump } from './wg.ts';
 
 /** Whatever comes in, a parser gives a value or a HostToolError. */
-const isTotal = (parse: (text: string) => unknown, input: fc.Arbitrary<string>): void => {
+const isTotal = (parse: (text: string) => unknown, input: fc.Arbitrary<string>): boolean => {
   fc.assert(
     fc.property(input, (text) => {
       try {
@@ -17,6 +17,7 @@ const isTotal = (parse: (text: string) => unknown, input: fc.Arbitrary<string>):
     }),
     { numRuns: 300 },
   );
+  return true;
 };
 
 describe('parseWgDump', () => {
@@ -66,12 +67,14 @@ describe('parseWgDump', () => {
   });
 
   it('takes any input', () => {
-    isTotal(parseWgDump, fc.string());
+    expect(isTotal(parseWgDump, fc.string())).toBe(true);
     const field = fc.constantFrom('fluvia0', '(none)', 'off', '-1', '1e99', '', 'a,b', '9999999999999999999');
-    isTotal(
-      parseWgDump,
-      fc.array(fc.array(field, { maxLength: 10 }).map((f) => f.join('\t'))).map((l) => l.join('\n')),
-    );
+    expect(
+      isTotal(
+        parseWgDump,
+        fc.array(fc.array(field, { maxLength: 10 }).map((f) => f.join('\t'))).map((l) => l.join('\n')),
+      ),
+    ).toBe(true);
   });
 });
 
@@ -94,23 +97,25 @@ describe('formatWgSet', () => {
 
 describe('parseNftTable', () => {
   it('takes any input', () => {
-    isTotal(parseNftTable, fc.string());
-    isTotal(parseNftTable, fc.json());
+    expect(isTotal(parseNftTable, fc.string())).toBe(true);
+    expect(isTotal(parseNftTable, fc.json())).toBe(true);
     const item = fc.constantFrom('chain', 'rule', 'set', 'map', 'metainfo');
-    isTotal(
-      parseNftTable,
-      fc
-        .array(fc.tuple(item, fc.jsonValue()))
-        .map((all) => JSON.stringify({ nftables: all.map(([k, v]) => ({ [k]: v })) })),
-    );
+    expect(
+      isTotal(
+        parseNftTable,
+        fc
+          .array(fc.tuple(item, fc.jsonValue()))
+          .map((all) => JSON.stringify({ nftables: all.map(([k, v]) => ({ [k]: v })) })),
+      ),
+    ).toBe(true);
   });
 });
 
 describe('parsers of iproute2', () => {
   it('take any input', () => {
     for (const parse of [parseIpJson, parseLinks, parseRoutes, parseRules]) {
-      isTotal(parse, fc.string());
-      isTotal(parse, fc.json());
+      expect(isTotal(parse, fc.string())).toBe(true);
+      expect(isTotal(parse, fc.json())).toBe(true);
     }
   });
 

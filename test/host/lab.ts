@@ -197,8 +197,8 @@ export const createLab = async (): Promise<Lab> => {
       return () => stop(child);
     },
     close: async () => {
-      await Promise.all(children.reverse().map(stop));
-      for (const namespace of namespaces.reverse()) {
+      await Promise.all(children.toReversed().map(stop));
+      for (const namespace of namespaces.toReversed()) {
         await execTool('ip', ['netns', 'delete', namespace]).catch(() => undefined);
       }
       rmSync(directory, { recursive: true, force: true });
