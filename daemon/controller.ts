@@ -71,13 +71,13 @@ const main = async (): Promise<void> => {
       podIP,
       leaderTransitions: term.transitions,
     };
-    const { links, clusterID } = await startPeering(deps, { listenPort: PORTS.peering }, term.signal);
+    const { links, clusterID, stopped } = await startPeering(deps, { listenPort: PORTS.peering }, term.signal);
     await startNetworkControllers(deps, links, clusterID, term.signal);
     await startConsumer(deps, links, clusterID, term.signal);
     await startProvider(deps, links, clusterID, term.signal);
     log.info('leading', { transitions: term.transitions });
     await untilAborted(term.signal);
-    await events.flush();
+    await Promise.all([events.flush(), stopped]);
   };
 
   const election = runLeaderElection({

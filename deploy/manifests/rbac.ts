@@ -139,8 +139,9 @@ const controllerRules: readonly Rule[] = [
 const systemRules: readonly Rule[] = [
   rule('coordination.k8s.io', ['leases'], [...READ, 'create']),
   named(rule('coordination.k8s.io', ['leases'], ['update', 'patch']), NAMES.leaderLease),
-  rule('', ['secrets', 'configmaps'], ['create']),
-  named(rule('', ['secrets'], ['get', 'update', 'patch']), NAMES.identitySecret, NAMES.webhookSecret),
+  // requests to join (Secrets join-*) come and go
+  rule('', ['secrets'], [...READ, ...WRITE]),
+  rule('', ['configmaps'], ['create']),
   // the public half of the identity
   named(rule('', ['configmaps'], ['get', 'update', 'patch']), NAMES.identitySecret),
   named(rule('', ['services'], ['get']), NAMES.peeringService),

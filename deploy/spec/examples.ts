@@ -32,7 +32,7 @@ export const EXAMPLES: Readonly<Record<string, KindExample>> = {
   },
   Claim: {
     writtenBy:
-      'the controller makes `default-<peer>` for each provider; people may add more or edit `resources`',
+      'the controller makes one for each provider, named like it; people may add more or edit `resources`',
     metadata: { name: 'east' },
     spec: { peer: 'east', resources: { cpu: '8', memory: '16Gi', pods: '100' } },
   },
