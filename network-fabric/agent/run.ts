@@ -86,7 +86,7 @@ export const runAgent = async (options: AgentOptions, signal: AbortSignal): Prom
     exec: options.exec ?? execTool,
     clock,
     sysctl,
-    wireguardDir: options.wireguardDir ?? '/var/run/wireguard',
+    wireguardDir: options.wireguardDir ?? process.env['FLUVIA_WIREGUARD_DIR'] ?? '/var/run/wireguard',
   });
   const probes = createProbes(clock, log);
   const applied = metrics.counter('fluvia_agent_actions_total', 'Steps done on the node, by kind.');

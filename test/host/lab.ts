@@ -24,6 +24,8 @@ export interface LabNode {
   readonly sysctl: Sysctl;
   /** Directory that is /var/run/wireguard in the node. */
   readonly wireguardDir: string;
+  /** Arguments of nsenter that enter it. */
+  readonly enter: readonly string[];
 }
 
 export interface LabPod {
@@ -150,7 +152,7 @@ export const createLab = async (): Promise<Lab> => {
           await exec('tee', [path(key)], { input: value });
         },
       };
-      return { name, address, podRange, exec, sysctl, wireguardDir };
+      return { name, address, podRange, exec, sysctl, wireguardDir, enter };
     },
     pod: async (node, host) => {
       const name = `${node.name}-p${host}`;
