@@ -49,7 +49,14 @@ export interface FabricNodeReport {
 export const fabricNodeStatus = (report: FabricNodeReport): FabricNodeStatus => ({
   ...(report.vxlanMAC === undefined ? {} : { vxlanMAC: report.vxlanMAC }),
   heartbeatAt: report.now,
-  acknowledgedOffers: Object.fromEntries([...report.acknowledged].sort(([a], [b]) => (a < b ? -1 : 1))),
+  // Left out when empty: server-side apply of {} over owned entries ends as null, which the schema refuses.
+  ...(report.acknowledged.size === 0
+    ? {}
+    : {
+        acknowledgedOffers: Object.fromEntries(
+          [...report.acknowledged].sort(([a], [b]) => (a < b ? -1 : 1)),
+        ),
+      }),
   conditions: setCondition(report.previous, report.ready, report.now),
 });
 
