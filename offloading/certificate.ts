@@ -1,6 +1,12 @@
-import 'reflect-metadata';
-import * as x509 from '@peculiar/x509';
 import { webcrypto } from 'node:crypto';
+
+type X509 = typeof import('@peculiar/x509');
+
+/** Loaded when the first certificate is made: it costs 20 MB, and a bundle evaluates static imports before its polyfill. */
+const loadX509 = async (): Promise<X509> => {
+  await import('reflect-metadata');
+  return import('@peculiar/x509');
+};
 
 /** A certificate and its private key, PEM. The key is a secret. */
 export interface KeyPairPem {
@@ -42,7 +48,10 @@ const newKeys = (): Promise<CryptoKeyPair> =>
 const keyPem = async (key: CryptoKey): Promise<string> =>
   pem('PRIVATE KEY', await webcrypto.subtle.exportKey('pkcs8', key));
 
-const altNames = (options: ServingOptions): x509.SubjectAlternativeNameExtension =>
+const altNames = (
+  x509: X509,
+  options: ServingOptions,
+): InstanceType<X509['SubjectAlternativeNameExtension']> =>
   new x509.SubjectAlternativeNameExtension([
     ...(options.dnsNames ?? []).map((value) => ({ type: 'dns' as const, value })),
     ...(options.addresses ?? []).map((value) => ({ type: 'ip' as const, value })),
@@ -56,6 +65,7 @@ const period = (options: ServingOptions): { notBefore: Date; notAfter: Date } =>
 
 /** Makes a self-signed serving certificate (ECDSA P-256), as a kubelet without certificate rotation has. */
 export const makeSelfSigned = async (options: ServingOptions): Promise<KeyPairPem> => {
+  const x509 = await loadX509();
   const keys = await newKeys();
   const cert = await x509.X509CertificateGenerator.createSelfSigned(
     {
@@ -66,7 +76,7 @@ export const makeSelfSigned = async (options: ServingOptions): Promise<KeyPairPe
       extensions: [
         new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
         new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
-        altNames(options),
+        altNames(x509, options),
       ],
     },
     webcrypto as unknown as Crypto,
@@ -76,6 +86,7 @@ export const makeSelfSigned = async (options: ServingOptions): Promise<KeyPairPe
 
 /** Makes a CA, signs one serving certificate with it and forgets the CA's key, so that nothing else can be signed. */
 export const makeServingBundle = async (options: ServingOptions): Promise<ServingBundle> => {
+  const x509 = await loadX509();
   const crypto = webcrypto as unknown as Crypto;
   const caKeys = await newKeys();
   const dates = period(options);
@@ -105,7 +116,7 @@ export const makeServingBundle = async (options: ServingOptions): Promise<Servin
         new x509.BasicConstraintsExtension(false, undefined, true),
         new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
         new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
-        altNames(options),
+        altNames(x509, options),
       ],
     },
     crypto,
