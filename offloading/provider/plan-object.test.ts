@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { OBJECTS } from '../../api/collections.ts';
 import { parseCidr, parseIp, cidrContainsIp } from '../../api/cidr.ts';
@@ -19,7 +19,11 @@ const world = (more: Partial<ObjectWorld> = {}): ObjectWorld => ({
   isAlive: () => true,
   ...more,
 });
-const item = (kind: 'Service' | 'ConfigMap' | 'Secret', body: Record<string, unknown>, name = 'web'): ObjectItem => ({
+const item = (
+  kind: 'Service' | 'ConfigMap' | 'Secret',
+  body: Record<string, unknown>,
+  name = 'web',
+): ObjectItem => ({
   kind,
   namespace: 'shop',
   name,
@@ -80,7 +84,9 @@ describe('planObject', () => {
       clusterIP: 'None',
       ports: [],
     });
-    expect(planObject(item('Service', { spec: { type: 'ExternalName', externalName: 'x' } }), world())).toMatchObject({
+    expect(
+      planObject(item('Service', { spec: { type: 'ExternalName', externalName: 'x' } }), world()),
+    ).toMatchObject({
       ok: false,
       reason: 'NotOffered',
     });
@@ -94,20 +100,32 @@ describe('planObject', () => {
     });
   });
 
-  it.each(['kubernetes.io/service-account-token', 'bootstrap.kubernetes.io/token'])('makes %s Opaque', (type) => {
-    expect(manifestOf(item('Secret', { type, data: { a: 'YQ==', 'b/c': 'x', d: 1 } }))).toMatchObject({
-      type: 'Opaque',
-      data: { a: 'YQ==' },
-    });
-  });
+  it.each(['kubernetes.io/service-account-token', 'bootstrap.kubernetes.io/token'])(
+    'makes %s Opaque',
+    (type) => {
+      expect(manifestOf(item('Secret', { type, data: { a: 'YQ==', 'b/c': 'x', d: 1 } }))).toMatchObject({
+        type: 'Opaque',
+        data: { a: 'YQ==' },
+      });
+    },
+  );
 
   it("leaves Kubernetes' own ConfigMap alone", () => {
-    expect(planObject(item('ConfigMap', { data: {} }, 'kube-root-ca.crt'), world())).toMatchObject({ ok: false });
+    expect(planObject(item('ConfigMap', { data: {} }, 'kube-root-ca.crt'), world())).toMatchObject({
+      ok: false,
+    });
   });
 
   it('translates endpoints by the view of the cluster that owns them', () => {
     const plan = planObject(
-      slice([HOME, '10.244.1.2'], [THIRD, '10.244.1.2'], [OWN, '10.244.1.3'], ['x'.repeat(26), '10.244.1.4'], [HOME, '127.0.0.1'], [HOME, '10.244.1.9', false]),
+      slice(
+        [HOME, '10.244.1.2'],
+        [THIRD, '10.244.1.2'],
+        [OWN, '10.244.1.3'],
+        ['x'.repeat(26), '10.244.1.4'],
+        [HOME, '127.0.0.1'],
+        [HOME, '10.244.1.9', false],
+      ),
       world(),
     );
     expect(plan).toMatchObject({
@@ -130,20 +148,36 @@ describe('planObject', () => {
   });
 
   it('calls endpoints behind a broken link not ready', () => {
-    const manifest = manifestOf(slice([HOME, '10.244.1.2'], [THIRD, '10.244.1.2']), { isAlive: (id) => id === THIRD });
-    expect(manifest['endpoints']).toMatchObject([{ conditions: { ready: false } }, { conditions: { ready: true } }]);
+    const manifest = manifestOf(slice([HOME, '10.244.1.2'], [THIRD, '10.244.1.2']), {
+      isAlive: (id) => id === THIRD,
+    });
+    expect(manifest['endpoints']).toMatchObject([
+      { conditions: { ready: false } },
+      { conditions: { ready: true } },
+    ]);
   });
 
   it('points only into views, whatever a peer sends', () => {
-    const ip = fc.oneof(fc.ipV4(), fc.tuple(fc.integer({ min: 0, max: 255 }), fc.integer({ min: 0, max: 255 })).map(([a, b]) => `10.244.${a}.${b}`));
-    const endpoint = fc.record({ clusterID: fc.constantFrom(HOME, OWN, THIRD, 'x'.repeat(26)), address: ip, ready: fc.boolean() });
+    const ip = fc.oneof(
+      fc.ipV4(),
+      fc
+        .tuple(fc.integer({ min: 0, max: 255 }), fc.integer({ min: 0, max: 255 }))
+        .map(([a, b]) => `10.244.${a}.${b}`),
+    );
+    const endpoint = fc.record({
+      clusterID: fc.constantFrom(HOME, OWN, THIRD, 'x'.repeat(26)),
+      address: ip,
+      ready: fc.boolean(),
+    });
     fc.assert(
       fc.property(fc.array(endpoint, { maxLength: 20 }), (endpoints) => {
         const one = { ...slice(), endpoints } as ObjectItem;
         fc.pre(OBJECTS.schema.safeParse(one).success);
         const made = manifestOf(one)['endpoints'] as readonly { readonly addresses: readonly string[] }[];
         for (const { addresses } of made) {
-          const inside = Object.values(VIEWS).some((view) => cidrContainsIp(parseCidr(view), parseIp(addresses[0] ?? '')));
+          const inside = Object.values(VIEWS).some((view) =>
+            cidrContainsIp(parseCidr(view), parseIp(addresses[0] ?? '')),
+          );
           expect(inside).toBe(true);
         }
       }),
@@ -151,23 +185,58 @@ describe('planObject', () => {
   });
 
   it('is idempotent: what was made holds, and hostile labels and fields never arrive', () => {
-    const key = fc.oneof(fc.string(), fc.constantFrom('app', '__proto__', 'kubernetes.io/x', 'fluvia.dev/origin', 'a.istio.io/b', 'example.com/x'));
+    const key = fc.oneof(
+      fc.string(),
+      fc.constantFrom(
+        'app',
+        '__proto__',
+        'kubernetes.io/x',
+        'fluvia.dev/origin',
+        'a.istio.io/b',
+        'example.com/x',
+      ),
+    );
     const body = fc.oneof(
-      fc.dictionary(fc.constantFrom('data', 'binaryData', 'type', 'immutable', 'spec', 'status'), fc.jsonValue()),
-      fc.record({ spec: fc.dictionary(fc.constantFrom('type', 'externalIPs', 'clusterIP', 'ports', 'selector', 'loadBalancerIP', 'externalName'), fc.jsonValue()) }),
+      fc.dictionary(
+        fc.constantFrom('data', 'binaryData', 'type', 'immutable', 'spec', 'status'),
+        fc.jsonValue(),
+      ),
+      fc.record({
+        spec: fc.dictionary(
+          fc.constantFrom(
+            'type',
+            'externalIPs',
+            'clusterIP',
+            'ports',
+            'selector',
+            'loadBalancerIP',
+            'externalName',
+          ),
+          fc.jsonValue(),
+        ),
+      }),
     );
     fc.assert(
-      fc.property(fc.constantFrom('Service', 'ConfigMap', 'Secret'), fc.dictionary(key, fc.string()), body, (kind, labels, raw) => {
-        const plan = planObject({ ...item(kind as 'Service', raw), labels, annotations: labels } as ObjectItem, world());
-        if (!plan.ok) return;
-        const { manifest } = plan;
-        expect(holds(manifest, manifest)).toBe(true);
-        expect(holds(JSON.parse(JSON.stringify(manifest)), manifest)).toBe(true);
-        const foreignLabels = Object.keys(manifest.metadata.labels).filter((one) => /kubernetes\.io\/(?!$)|istio/.test(one) && !one.startsWith('app.kubernetes.io/'));
-        expect(foreignLabels).toEqual([]);
-        expect(manifest.metadata.labels['fluvia.dev/origin']).toBe(HOME);
-        expect(JSON.stringify(manifest['spec'] ?? {})).not.toMatch(/externalIPs|loadBalancerIP|externalName|nodePort/);
-      }),
+      fc.property(
+        fc.constantFrom('Service' as const, 'ConfigMap' as const, 'Secret' as const),
+        fc.dictionary(key, fc.string()),
+        body,
+        (kind, labels, raw) => {
+          const plan = planObject({ ...item(kind, raw), labels, annotations: labels } as ObjectItem, world());
+          if (!plan.ok) return;
+          const { manifest } = plan;
+          expect(holds(manifest, manifest)).toBe(true);
+          expect(holds(JSON.parse(JSON.stringify(manifest)), manifest)).toBe(true);
+          const foreignLabels = Object.keys(manifest.metadata.labels).filter(
+            (one) => /kubernetes\.io\/(?!$)|istio/.test(one) && !one.startsWith('app.kubernetes.io/'),
+          );
+          expect(foreignLabels).toEqual([]);
+          expect(manifest.metadata.labels['fluvia.dev/origin']).toBe(HOME);
+          expect(JSON.stringify(manifest['spec'] ?? {})).not.toMatch(
+            /externalIPs|loadBalancerIP|externalName|nodePort/,
+          );
+        },
+      ),
     );
   });
 });
@@ -175,7 +244,16 @@ describe('planObject', () => {
 describe('holds', () => {
   it('ignores what the server adds, but not what should be gone', () => {
     const wanted = { metadata: { labels: { a: '1' } }, data: { x: '1' }, spec: { ports: [{ port: 80 }] } };
-    expect(holds({ ...wanted, metadata: { labels: { a: '1' }, uid: 'u' }, spec: { clusterIP: 'c', ports: [{ port: 80, protocol: 'TCP' }] } }, wanted)).toBe(true);
+    expect(
+      holds(
+        {
+          ...wanted,
+          metadata: { labels: { a: '1' }, uid: 'u' },
+          spec: { clusterIP: 'c', ports: [{ port: 80, protocol: 'TCP' }] },
+        },
+        wanted,
+      ),
+    ).toBe(true);
     expect(holds({ ...wanted, data: { x: '1', y: '2' } }, wanted)).toBe(false);
     expect(holds({ ...wanted, metadata: { labels: { a: '1', b: '2' } } }, wanted)).toBe(false);
     expect(holds({ ...wanted, spec: { ports: [{ port: 80 }, { port: 81 }] } }, wanted)).toBe(false);

@@ -143,7 +143,7 @@ export interface StatusWorld {
   readonly healing: boolean;
   /** Its address is open to the consumer. */
   readonly addressOpen: boolean;
-  /** Why there is no pod yet. */
+  /** Why there is no pod yet, or none any more. */
   readonly waiting?: { readonly reason: string; readonly message: string } | undefined;
 }
 
@@ -154,7 +154,10 @@ export const planStatus = (world: StatusWorld): ShadowStatusItem => {
   if (pod === undefined || world.healing) {
     const terminal = world.phase === 'Succeeded' || world.phase === 'Failed';
     const status = terminal
-      ? { phase: world.phase }
+      ? {
+          phase: world.phase,
+          ...(world.waiting && { reason: world.waiting.reason, message: world.waiting.message }),
+        }
       : {
           phase: 'Pending',
           ...(earlier > 0 || world.healing ? { reason: 'Recreating', conditions: NOT_READY } : {}),

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { planTwin, sharedWithOf, twinNames, type TwinWorld } from './plan-twin.ts';
 
@@ -23,7 +23,10 @@ const labels = {
   'pod-security.kubernetes.io/enforce': 'baseline',
 };
 const twin = { name: 'shop', terminating: false, labels, annotations: { 'fluvia.dev/shared-with': '' } };
-const taken = (...names: readonly string[]) => (name: string): boolean => names.includes(name);
+const taken =
+  (...names: readonly string[]) =>
+  (name: string): boolean =>
+    names.includes(name);
 
 describe('planTwin', () => {
   it('takes the same name where it is free', () => {
@@ -53,7 +56,10 @@ describe('planTwin', () => {
   });
 
   it('keeps a twin that stands, under whatever name its labels are found', () => {
-    expect(planTwin(world({ twin: { ...twin, name: 'shop-home' } }))).toEqual({ action: 'keep', name: 'shop-home' });
+    expect(planTwin(world({ twin: { ...twin, name: 'shop-home' } }))).toEqual({
+      action: 'keep',
+      name: 'shop-home',
+    });
     expect(planTwin(world({ twin, podSecurity: 'restricted' }))).toMatchObject({
       action: 'keep',
       meta: { labels: { 'pod-security.kubernetes.io/enforce': 'restricted' } },
@@ -84,12 +90,17 @@ describe('twinNames', () => {
   it('are valid names, never reserved ones', () => {
     const name = fc.stringMatching(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/);
     fc.assert(
-      fc.property(name, name, fc.constantFrom('auto' as const, 'same' as const), (namespace, peer, mapping) => {
-        for (const one of twinNames(namespace, mapping, peer, ID)) {
-          expect(one).toMatch(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/);
-          expect(one === 'default' || one.startsWith('kube-') || one.startsWith('fluvia-')).toBe(false);
-        }
-      }),
+      fc.property(
+        name,
+        name,
+        fc.constantFrom('auto' as const, 'same' as const),
+        (namespace, peer, mapping) => {
+          for (const one of twinNames(namespace, mapping, peer, ID)) {
+            expect(one).toMatch(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/);
+            expect(one === 'default' || one.startsWith('kube-') || one.startsWith('fluvia-')).toBe(false);
+          }
+        },
+      ),
     );
   });
 });

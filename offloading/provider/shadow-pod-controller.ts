@@ -15,7 +15,7 @@ import { planShadow, type ShadowPlan } from './plan-shadow.ts';
 import { refusedStatus } from './plan-status.ts';
 import { admitShadow } from './shadow-admission.ts';
 import { createShadowPod, deleteShadowPod, objectTopic } from './shadow-pods.ts';
-import { failShadow, openTopic, reportShadow, writeShadowStatus } from './shadow-report.ts';
+import { openTopic, recordFailure, reportShadow, writeShadowStatus } from './shadow-report.ts';
 import { observeShadow, type ShadowState } from './shadow-state.ts';
 import { createWaiters } from './waiters.ts';
 
@@ -153,7 +153,9 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
       case 'create-pod':
         return shadow === undefined ? undefined : create(state, shadow);
       case 'fail':
-        if (shadow !== undefined) await failShadow(context, state, shadow, plan.reason, plan.message, signal);
+        // The record comes back as a change, and is reported then.
+        if (shadow !== undefined)
+          await recordFailure(context, state, shadow, plan.reason, plan.message, signal);
         return undefined;
       case 'report':
         return report(state);

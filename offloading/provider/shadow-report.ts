@@ -13,6 +13,8 @@ import type { ShadowState } from './shadow-state.ts';
 type Status = NonNullable<ShadowPod['status']>;
 
 const ADDRESS_OPEN = 'AddressOpen';
+/** Says why a pod that vanished counts as ended. */
+const ENDED = 'Ended';
 const TERMINAL = new Set<string | undefined>(['Succeeded', 'Failed']);
 
 /** Name under which keys wait for the address of a pod to be opened to a peer. */
@@ -138,15 +140,15 @@ export const reportShadow = async (
       incarnations: status.incarnations ?? 0,
       healing,
       addressOpen,
-      waiting: report.waiting,
+      waiting: report.waiting ?? status.conditions?.find(({ type }) => type === ENDED),
     }),
   );
   const hasAddress = current && pod?.status?.podIP !== undefined;
   return { awaitsOpening: hasAddress && !addressOpen && !TERMINAL.has(status.phase) && !healing };
 };
 
-/** Records that the pod will never run again, and says so. */
-export const failShadow = async (
+/** Records that the pod will never run again; what is reported then says why. */
+export const recordFailure = async (
   context: ProviderContext,
   state: ShadowState,
   shadow: ShadowPod,
@@ -156,7 +158,7 @@ export const failShadow = async (
 ): Promise<void> => {
   const conditions = setCondition(
     shadow.status?.conditions,
-    { type: 'Ended', status: 'True', reason, message: cleanText(message) ?? '' },
+    { type: ENDED, status: 'True', reason, message: cleanText(message) ?? '' },
     context.deps.clock.now().toISOString(),
   );
   await writeShadowStatus(
@@ -166,11 +168,4 @@ export const failShadow = async (
     { ...shadow.status, phase: 'Failed', conditions },
     signal,
   );
-  state.consumer?.statuses.set(state.id, {
-    uid: shadow.spec.home.uid,
-    state: 'accepted',
-    reason,
-    message,
-    status: { phase: 'Failed', reason, message },
-  });
 };
