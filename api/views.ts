@@ -1,4 +1,4 @@
-import { cidrContainsIp, formatIp, parseCidr, parseIp, translateIp } from './cidr.ts';
+import { cidrContainsIp, formatIp, parseCidr, parseIp, translateIp } from './ip-range.ts';
 import type { ViewRange } from './v1alpha1/view.ts';
 
 /** The address under which a real address is seen through these ranges; undefined when none covers it. */

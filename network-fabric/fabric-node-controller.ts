@@ -1,5 +1,5 @@
 /** `network.fabric-node`: one FabricNode for each real Node. */
-import { cidrContainsIp, formatIp, parseCidr, parseIp } from '../api/cidr.ts';
+import { cidrContainsIp, formatIp, parseCidr, parseIp } from '../api/ip-range.ts';
 import { FINALIZERS, LABELS, MANAGED_BY } from '../api/labels.ts';
 import type { FabricNode } from '../api/v1alpha1/fabric-node.ts';
 import type { NetworkConfig } from '../api/v1alpha1/network-config.ts';

@@ -1,6 +1,6 @@
 /** Arbitrary fabrics for property tests: a cluster of a few nodes with a few peers, all planned by the real planners. */
 import * as fc from 'fast-check';
-import { formatIp, parseCidr } from '../api/cidr.ts';
+import { formatIp, parseCidr } from '../api/ip-range.ts';
 import { API_VERSION } from '../api/labels.ts';
 import type { FabricNode } from '../api/v1alpha1/fabric-node.ts';
 import type { Gateway } from '../api/v1alpha1/gateway.ts';

@@ -1,5 +1,5 @@
 /** Finding free blocks and addresses. Pure; what is taken comes from the objects that record it. */
-import { cidrContains, cidrsOverlap, cidrSize, formatIp, type Cidr } from '../api/cidr.ts';
+import { cidrContains, cidrsOverlap, cidrSize, formatIp, type Cidr } from '../api/ip-range.ts';
 import { ERROR_CODES, FluviaError } from '../api/errors.ts';
 
 /**

@@ -18,6 +18,7 @@ import type { HasMetadata, Node, OwnerReference, Pod } from '../runtime/kube/typ
 import { FABRIC_NODE, GATEWAY, NETWORK_CONFIG, OFFER, PEER, VIEW } from './kinds.ts';
 import { FIELD_MANAGER } from './names.ts';
 import type { NetworkItem } from './plan-gateway.ts';
+import type { NetworkFailure } from './plan-network-ready.ts';
 
 /** This side's end of NETWORK for one peer. */
 export interface RemoteEnd {
@@ -37,11 +38,6 @@ export interface Informers {
   readonly pods: Informer<Pod>;
 }
 
-export interface Failure {
-  readonly reason: string;
-  readonly message: string;
-}
-
 export interface NetworkContext {
   readonly deps: ControllerDeps;
   readonly informers: Informers;
@@ -49,8 +45,8 @@ export interface NetworkContext {
   /** `theirs` of each peer as last applied: the cache may lag behind, and no two peers may get one block. */
   readonly allocated: Map<string, readonly ViewRange[]>;
   /** Why a peer's views, or its tunnel, couldn't be planned. */
-  readonly viewFailures: Map<string, Failure>;
-  readonly tunnelFailures: Map<string, Failure>;
+  readonly viewFailures: Map<string, NetworkFailure>;
+  readonly tunnelFailures: Map<string, NetworkFailure>;
   /** The NetworkConfig, unless there is none or it is being deleted. */
   config(): NetworkConfig | undefined;
   /** The Gateway in use: the one that isn't being deleted. */

@@ -1,6 +1,6 @@
 /** The WireGuard peers of our gateway, from what the peers announce and how we see them. */
 import type { z } from 'zod';
-import { cidrContainsIp, parseCidr, parseIp } from '../api/cidr.ts';
+import { cidrContainsIp, parseCidr, parseIp } from '../api/ip-range.ts';
 import type { NETWORK } from '../api/collections.ts';
 import type { Gateway } from '../api/v1alpha1/gateway.ts';
 import type { ViewRange } from '../api/v1alpha1/view.ts';
@@ -27,7 +27,7 @@ export interface GatewayRequest {
 
 export interface GatewayPlan {
   readonly peers: readonly GatewayPeer[];
-  /** Peer → why it has no tunnel, or not all of its endpoints. */
+  /** Peer → why it has no tunnel, or no endpoint that can be dialled. */
   readonly refused: ReadonlyMap<string, string>;
 }
 
@@ -88,14 +88,17 @@ export const planGateway = (request: GatewayRequest): GatewayPlan => {
       continue;
     }
     const judged = gateway.endpoints.map((endpoint) => ({ endpoint, why: whyNotEndpoint(endpoint, views) }));
-    const bad = judged.find(({ why }) => why !== undefined);
-    if (bad?.why !== undefined) refused.set(peer, bad.why);
+    const usable = judged.filter(({ why }) => why === undefined).map(({ endpoint }) => endpoint);
+    // Without an endpoint the peer may still dial us: it stays, and the reason is told while there is no handshake.
+    if (usable.length === 0) {
+      refused.set(peer, judged.find(({ why }) => why !== undefined)?.why ?? 'it has no endpoint');
+    }
     const external = theirs.filter((range) => range.purpose === 'External');
     const probeAddress = seenAs(external, gateway.externalAddress);
     peers.push({
       peer,
       publicKey: gateway.publicKey,
-      endpoints: judged.filter(({ why }) => why === undefined).map(({ endpoint }) => endpoint),
+      endpoints: usable,
       allowedIPs: theirs.map((range) => range.view),
       ...(probeAddress === undefined ? {} : { probeAddress }),
     });

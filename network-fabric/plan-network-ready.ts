@@ -4,12 +4,19 @@ import type { Gateway } from '../api/v1alpha1/gateway.ts';
 import type { View } from '../api/v1alpha1/view.ts';
 import { HANDSHAKE_FRESH_SECONDS } from './names.ts';
 
+export interface NetworkFailure {
+  readonly reason: string;
+  readonly message: string;
+}
+
 export interface NetworkReadyRequest {
   readonly peer: string;
   readonly view: View | undefined;
   readonly gateway: Gateway | undefined;
-  /** Why views or tunnel couldn't be planned. */
-  readonly failure: { readonly reason: string; readonly message: string } | undefined;
+  /** Why its views couldn't be planned. */
+  readonly viewFailure: NetworkFailure | undefined;
+  /** Why there may be no tunnel to it; told only while there is none. */
+  readonly tunnelFailure: NetworkFailure | undefined;
   readonly nowMs: number;
 }
 
@@ -22,8 +29,8 @@ const no = (reason: string, message: string): ConditionInput => ({
 
 /** planNetworkReady gives the condition; its message doesn't change while nothing changes. */
 export const planNetworkReady = (request: NetworkReadyRequest): ConditionInput => {
-  const { peer, view, gateway, failure, nowMs } = request;
-  if (failure !== undefined) return no(failure.reason, failure.message);
+  const { peer, view, gateway, viewFailure, tunnelFailure, nowMs } = request;
+  if (viewFailure !== undefined) return no(viewFailure.reason, viewFailure.message);
   if (view === undefined) return no('WaitingForPeer', 'The peer has not yet said which ranges it has.');
   if (view.spec.ours.length === 0) {
     return no('WaitingForPeer', 'The peer has not yet said how it sees this cluster.');
@@ -34,6 +41,7 @@ export const planNetworkReady = (request: NetworkReadyRequest): ConditionInput =
   const status = gateway.status?.peers?.find((item) => item.peer === peer);
   const handshakeMs = Date.parse(status?.handshakeAt ?? '');
   if (!(nowMs - handshakeMs < HANDSHAKE_FRESH_SECONDS * 1000)) {
+    if (tunnelFailure !== undefined) return no(tunnelFailure.reason, tunnelFailure.message);
     const at = gateway.spec.peers.find((item) => item.peer === peer)?.endpoints.join(', ');
     return no(
       'NoHandshake',

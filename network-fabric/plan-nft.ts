@@ -6,7 +6,7 @@
  * know is dropped. See docs/architecture.md, "The table".
  */
 import { PORTS } from '../api/labels.ts';
-import { formatCidr, parseCidr, type Cidr } from '../api/cidr.ts';
+import { formatCidr, parseCidr, type Cidr } from '../api/ip-range.ts';
 import { seenAs } from '../api/views.ts';
 import { TUNNEL_DEVICE, VXLAN_DEVICE } from './names.ts';
 import type { FabricPeer, NodeFabric } from './plan-node.ts';

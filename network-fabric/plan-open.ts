@@ -1,5 +1,5 @@
 /** What people open to a peer by NetworkConfig.spec.open, as addresses. */
-import { cidrContains, parseCidr } from '../api/cidr.ts';
+import { cidrContains, parseCidr } from '../api/ip-range.ts';
 import type { NetworkConfig } from '../api/v1alpha1/network-config.ts';
 import type { OfferedAddress } from '../api/v1alpha1/offer.ts';
 

@@ -1,5 +1,5 @@
 /** Under which ranges a cluster sees a peer's; the View objects are the record, so the answer is stable. */
-import { cidrsOverlap, formatCidr, parseCidr, type Cidr } from '../api/cidr.ts';
+import { cidrsOverlap, formatCidr, parseCidr, type Cidr } from '../api/ip-range.ts';
 import { ERROR_CODES, FluviaError } from '../api/errors.ts';
 import type { ViewRange } from '../api/v1alpha1/view.ts';
 import { firstFreeBlock, whyNotAnnounceable } from './ipam.ts';

@@ -1,5 +1,5 @@
 /** Small algebra of address ranges that the planners share. */
-import { cidrContains, formatCidr, formatIp, parseCidr, type Cidr } from '../api/cidr.ts';
+import { cidrContains, formatCidr, formatIp, parseCidr, type Cidr } from '../api/ip-range.ts';
 
 /** A range as nftables and iproute2 write it: a single address without `/32`. */
 export const formatRange = (cidr: Cidr): string =>

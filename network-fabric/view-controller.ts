@@ -165,7 +165,8 @@ export const createViewReconcile =
       peer: name,
       view,
       gateway: context.gateway(),
-      failure: context.viewFailures.get(name) ?? context.tunnelFailures.get(name),
+      viewFailure: context.viewFailures.get(name),
+      tunnelFailure: context.tunnelFailures.get(name),
       nowMs: deps.clock.now().getTime(),
     });
     await applyCondition(context, PEER, peer, condition, signal);

@@ -1,5 +1,6 @@
 /** What the agent says in the status of its node's objects. Pure. */
-import { setCondition, type Condition, type ConditionInput } from '../../api/conditions.ts';
+import type { Condition } from '../../api/conditions.ts';
+import { setCondition, type ConditionInput } from '../../api/set-condition.ts';
 import { messageOf } from '../../api/errors.ts';
 import type { FabricNode } from '../../api/v1alpha1/fabric-node.ts';
 import type { Gateway } from '../../api/v1alpha1/gateway.ts';
@@ -53,9 +54,7 @@ export const fabricNodeStatus = (report: FabricNodeReport): FabricNodeStatus => 
   ...(report.acknowledged.size === 0
     ? {}
     : {
-        acknowledgedOffers: Object.fromEntries(
-          [...report.acknowledged].sort(([a], [b]) => (a < b ? -1 : 1)),
-        ),
+        acknowledgedOffers: Object.fromEntries([...report.acknowledged].sort(([a], [b]) => (a < b ? -1 : 1))),
       }),
   conditions: setCondition(report.previous, report.ready, report.now),
 });

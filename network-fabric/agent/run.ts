@@ -33,8 +33,9 @@ import { FINALIZERS } from '../../api/labels.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { execTool, type Exec } from '../../runtime/host/exec.ts';
 import { createSysctl } from '../../runtime/host/sysctl.ts';
-import type { WgDeviceState } from '../../runtime/host/wg.ts';
+import type { WgDeviceState, WgPeerState } from '../../runtime/host/wg.ts';
 import type { KubeClient } from '../../runtime/kube/client.ts';
+import { isNotFound } from '../../runtime/kube/errors.ts';
 import { hasFinalizer, isDeleting, removeFinalizer } from '../../runtime/kube/finalizers.ts';
 import type { ResourceRef } from '../../runtime/kube/resources.ts';
 import type { HasMetadata } from '../../runtime/kube/types.ts';
@@ -48,6 +49,7 @@ import { planNode, type FabricObjects, type NodeFabric } from '../plan-node.ts';
 import { announcedText, planWireguard } from '../plan-wireguard.ts';
 import { createHost } from './host.ts';
 import { followObjects } from './objects.ts';
+import type { ProbeResult } from './probe.ts';
 import { createProbes } from './probes.ts';
 import { fabricNodeStatus, gatewayStatus, readyCondition, urgentText } from './report.ts';
 
@@ -111,6 +113,45 @@ export const runAgent = async (options: AgentOptions, signal: AbortSignal): Prom
   let index = '';
   const announced = new Map<string, string>();
 
+  const tunnelGauge = (name: string, help: string, of: (peer: WgPeerState) => number): void => {
+    metrics.gaugeFrom(name, help, () =>
+      (node?.tunnel?.peers ?? []).flatMap(({ peer, publicKey }) => {
+        const found = device?.peers.find((item) => item.publicKey === publicKey);
+        return found === undefined ? [] : [[of(found), { peer }] as const];
+      }),
+    );
+  };
+  tunnelGauge(
+    'fluvia_tunnel_received_bytes',
+    'Bytes from the peer, at the last heartbeat.',
+    (peer) => peer.rxBytes,
+  );
+  tunnelGauge(
+    'fluvia_tunnel_sent_bytes',
+    'Bytes to the peer, at the last heartbeat.',
+    (peer) => peer.txBytes,
+  );
+  tunnelGauge(
+    'fluvia_tunnel_handshake_timestamp_seconds',
+    'Time of the last handshake since the epoch; 0 for none.',
+    (peer) => peer.latestHandshake,
+  );
+  const probeGauge = (name: string, help: string, of: (probe: ProbeResult) => number | undefined): void => {
+    metrics.gaugeFrom(name, help, () =>
+      (node?.tunnel?.peers ?? []).flatMap(({ peer }) => {
+        const probe = probes.result(peer);
+        const value = probe === undefined ? undefined : of(probe);
+        return value === undefined ? [] : [[value, { peer }] as const];
+      }),
+    );
+  };
+  probeGauge(
+    'fluvia_tunnel_rtt_milliseconds',
+    'Round trip to the peer in the tunnel.',
+    (probe) => probe.rttMilliseconds,
+  );
+  probeGauge('fluvia_tunnel_loss_percent', 'Probes lost of the last 15.', (probe) => probe.lossPercent);
+
   const memory = () => ({ announced, nowSeconds: clock.now().getTime() / 1000 });
 
   /** One round; `objects` are those that were there when it began, and only they are acknowledged. */
@@ -143,12 +184,13 @@ export const runAgent = async (options: AgentOptions, signal: AbortSignal): Prom
 
   const applyStatus = async (resource: ResourceRef, status: object): Promise<void> => {
     const manifest = { metadata: { name: nodeName }, status };
-    await client.apply(resource, manifest, {
-      fieldManager: AGENT_FIELD_MANAGER,
-      subresource: 'status',
-      force: true,
-      signal,
-    });
+    const options = { fieldManager: AGENT_FIELD_MANAGER, subresource: 'status', force: true, signal };
+    try {
+      await client.apply(resource, manifest, options);
+    } catch (error) {
+      // Gone meanwhile: the informer will say so.
+      if (!isNotFound(error)) throw error;
+    }
   };
 
   const reportNode = async (): Promise<void> => {
