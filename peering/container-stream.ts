@@ -64,6 +64,16 @@ const openFrame = (value: unknown): Frame => ({ open: Buffer.from(JSON.stringify
 const closed = (stream: Duplex): Promise<void> =>
   new Promise((resolve) => (stream.closed ? resolve() : stream.once('close', resolve)));
 
+/** Resolves when the stream takes more, or is closed. */
+const roomIn = (stream: Duplex): Promise<void> =>
+  new Promise((resolve) => {
+    const done = (): void => {
+      stream.off('drain', done).off('close', done);
+      resolve();
+    };
+    stream.on('drain', done).on('close', done);
+  });
+
 /** `logs` flow one way: the callee's stream is only read. */
 const isOneWay = (request: ContainerStreamRequest): boolean => request.verb === 'logs';
 
@@ -76,7 +86,7 @@ const readInto = async (frames: AsyncIterator<Frame>, body: Duplex, readOnly: bo
       ended = true;
       if (!readOnly) body.end();
     } else if (data !== undefined && !readOnly && !ended && !body.destroyed && !body.write(data)) {
-      await Promise.race([new Promise<void>((resolve) => body.once('drain', resolve)), closed(body)]);
+      await roomIn(body);
     }
   }
   if (!ended) throw linkDown('the container stream broke off');

@@ -1,3 +1,4 @@
+import type { z } from 'zod';
 import { ERROR_CODES, FluviaError } from '../api/errors.ts';
 import type { Collection, Subscriber } from '../api/link.ts';
 import type { FollowEvent } from '../proto/peering.ts';
@@ -19,11 +20,11 @@ export interface FollowerEnd<T> extends Subscriber<T> {
 const MOST_PROBLEMS = 20;
 
 /** Makes an empty follower of the collection. `onError` hears of listeners that threw. */
-export const createFollower = <T>(
-  collection: Collection,
+export const createFollower = <S extends z.ZodType>(
+  collection: Collection<S>,
   onError: (error: unknown) => void,
-): FollowerEnd<T> => {
-  const items = new Map<string, T>();
+): FollowerEnd<z.infer<S>> => {
+  const items = new Map<string, z.infer<S>>();
   /** Also holds refused items' hashes, so that they aren't sent again at each resume. */
   const hashes = new Map<string, string>();
   const problems = new Map<string, string>();
@@ -31,7 +32,7 @@ export const createFollower = <T>(
   let complete = false;
 
   const tell = (id: string | undefined): void => {
-    for (const listener of [...listeners]) {
+    for (const listener of listeners) {
       try {
         listener(id);
       } catch (error) {
@@ -49,7 +50,7 @@ export const createFollower = <T>(
       );
     }
     try {
-      const item = parseItem<T>(collection, id, json);
+      const item = parseItem(collection, id, json);
       hashes.set(id, hash);
       items.set(id, item);
       problems.delete(id);

@@ -119,10 +119,10 @@ const open = (
   if (signal?.aborted) onAbort();
   signal?.addEventListener('abort', onAbort, { once: true });
   stream.on('response', (headers) => {
-    if ('grpc-status' in headers) ending.trailers = headers as Trailers;
+    if ('grpc-status' in headers) ending.trailers = headers;
     else if (headers[':status'] !== 200) giveUp(protocolError(`HTTP status ${String(headers[':status'])}`));
   });
-  stream.on('trailers', (trailers) => (ending.trailers = trailers as Trailers));
+  stream.on('trailers', (trailers) => (ending.trailers = trailers));
   // Without a listener an error would end the process; whoever reads the stream gets it from there.
   stream.on('error', () => {});
   stream.on('close', () => {

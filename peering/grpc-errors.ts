@@ -1,12 +1,14 @@
 import { Metadata, status as codes, type ServiceError } from '@grpc/grpc-js';
 import { ERROR_CODES, FluviaError, messageOf, type ErrorCode } from '../api/errors.ts';
 
-/** FluviaErrors over gRPC: the code travels in the trailer `fluvia-code`, the hint in `fluvia-hint-bin`. */
+/** FluviaErrors over gRPC: the code travels in the trailer `fluvia-code`, kind and hint beside it. */
 
 const CODE = 'fluvia-code';
 const HINT = 'fluvia-hint-bin';
+/** Whether trying again may help: what only the refusing side knows. */
+const KIND = 'fluvia-kind';
 
-const STATUS: Partial<Record<ErrorCode, number>> = {
+const STATUS: Partial<Record<ErrorCode, codes>> = {
   [ERROR_CODES.BAD_INPUT]: codes.INVALID_ARGUMENT,
   [ERROR_CODES.INVITE_INVALID]: codes.PERMISSION_DENIED,
   [ERROR_CODES.INVITE_EXPIRED]: codes.PERMISSION_DENIED,
@@ -34,6 +36,7 @@ export const toServiceError = (error: unknown): ServiceError => {
       : new FluviaError(ERROR_CODES.INTERNAL, 'the other cluster failed; see its log');
   const metadata = new Metadata();
   metadata.set(CODE, told.code);
+  metadata.set(KIND, told.kind);
   if (told.hint !== undefined) metadata.set(HINT, Buffer.from(told.hint.slice(0, 500), 'utf8'));
   return Object.assign(new Error(told.message), {
     code: STATUS[told.code] ?? codes.INTERNAL,
@@ -68,17 +71,18 @@ export const errorOfTrailers = (call: string, trailers: Trailers): FluviaError |
   const message = printable(decodeMessage(first(trailers['grpc-message']) ?? ''));
   const code = first(trailers[CODE]) ?? '';
   const hint = first(trailers[HINT]);
-  const number = Number(status);
-  const fallback =
-    number === codes.UNAVAILABLE || number === codes.CANCELLED
-      ? ERROR_CODES.LINK_DOWN
-      : number === codes.DEADLINE_EXCEEDED
-        ? ERROR_CODES.TIMEOUT
-        : ERROR_CODES.PROTOCOL;
+  const kind = (['waiting', 'stalled', 'terminal'] as const).find((k) => k === first(trailers[KIND]));
+  const is = (...some: readonly codes[]): boolean => some.map(String).includes(status ?? '');
+  const fallback = is(codes.UNAVAILABLE, codes.CANCELLED)
+    ? ERROR_CODES.LINK_DOWN
+    : is(codes.DEADLINE_EXCEEDED)
+      ? ERROR_CODES.TIMEOUT
+      : ERROR_CODES.PROTOCOL;
   return new FluviaError(
     isCode(code) ? code : fallback,
     message || `${call}: gRPC status ${status ?? 'missing'}`,
     {
+      ...(kind === undefined ? {} : { kind }),
       ...(hint === undefined ? {} : { hint: printable(Buffer.from(hint, 'base64').toString('utf8')) }),
     },
   );

@@ -42,7 +42,7 @@ export const generateKeyPair = async (): Promise<KeyPairPem> => {
   await import('reflect-metadata');
   const x509 = await import('@peculiar/x509');
   const { subtle } = globalThis.crypto;
-  const keys = (await subtle.generateKey('Ed25519', true, ['sign', 'verify'])) as CryptoKeyPair;
+  const keys = await subtle.generateKey('Ed25519', true, ['sign', 'verify']);
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: '01',
     name: 'CN=fluvia',

@@ -21,7 +21,7 @@ export const runInviteController = (deps: ControllerDeps, signal: AbortSignal): 
       ],
       reconcile: async (name) => {
         const invite = invites.get(undefined, name);
-        if (invite === undefined) return;
+        if (invite === undefined) return undefined;
         const plan = planInvite(invite, peers.list(), clock.now().getTime());
         if (!plan.delete) return { requeueAfterMs: plan.againMs };
         const { uid, resourceVersion } = invite.metadata;

@@ -1,3 +1,4 @@
+import type { z } from 'zod';
 import { ERROR_CODES, FluviaError } from '../api/errors.ts';
 import type { Collection } from '../api/link.ts';
 import { printable } from './grpc-errors.ts';
@@ -51,7 +52,11 @@ export const parsePeerJson = (json: Uint8Array): unknown => {
  * One item of a collection as the peer sent it.
  * @throws {FluviaError} PROTOCOL that names the field that is wrong; never anything else.
  */
-export const parseItem = <T>(collection: Collection, id: string, json: Uint8Array): T => {
+export const parseItem = <S extends z.ZodType>(
+  collection: Collection<S>,
+  id: string,
+  json: Uint8Array,
+): z.infer<S> => {
   const where = `${collection.name} ${printable(id, 200)}`;
   const refuse = (why: string, cause?: unknown): FluviaError =>
     new FluviaError(ERROR_CODES.PROTOCOL, `the peer sent an invalid item, ${where}: ${why}`, {
@@ -65,7 +70,7 @@ export const parseItem = <T>(collection: Collection, id: string, json: Uint8Arra
   }
   try {
     const parsed = collection.schema.safeParse(parsePeerJson(json));
-    if (parsed.success) return parsed.data as T;
+    if (parsed.success) return parsed.data;
     const issue = parsed.error.issues[0];
     throw refuse(
       printable(`${issue?.path.map(String).join('.') || 'it'}: ${issue?.message ?? 'invalid'}`, 300),

@@ -197,7 +197,7 @@ export const createJoinHandler = (options: JoinServerOptions): JoinHandler => {
       join(call.request, socket, remote).then(
         (response) => callback(null, response),
         (err: unknown) => {
-          log.info('a join was refused', { invite: String(call.request.inviteId).slice(0, 63), err });
+          log.info('a join was refused', { invite: call.request.inviteId.slice(0, 63), err });
           callback(toServiceError(err));
         },
       );

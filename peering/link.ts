@@ -1,12 +1,6 @@
 import type { Socket } from 'node:net';
 import { ERROR_CODES, FluviaError, messageOf } from '../api/errors.ts';
-import type {
-  Collection,
-  ContainerStreamHandler,
-  ContainerStreamRequest,
-  PeerLink,
-  Publisher,
-} from '../api/link.ts';
+import type { Collection, ContainerStreamHandler, ContainerStreamRequest, PeerLink } from '../api/link.ts';
 import type { Peer } from '../api/v1alpha1/peer.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
@@ -125,7 +119,7 @@ export const createLink = (options: LinkOptions): LinkEnd => {
   let rttMs: number | undefined;
 
   const tell = (): void => {
-    for (const listener of [...listeners]) {
+    for (const listener of listeners) {
       try {
         listener();
       } catch (err) {
@@ -191,10 +185,13 @@ export const createLink = (options: LinkOptions): LinkEnd => {
     };
   };
 
+  const isCurrent = (mine: Client): boolean => client === mine && mine.grpc.isOpen();
+
   const follow = async (name: string, mine: Client): Promise<void> => {
     const entry = followers.get(name);
+    if (entry === undefined) return;
     let refusedBefore = 0;
-    for (let pause = 500; entry !== undefined && client === mine && mine.grpc.isOpen();) {
+    for (let pause = 500; isCurrent(mine);) {
       try {
         await followOnce(mine.grpc, entry.collection, entry.end, () => {
           mine.lastHeard = clock.monotonicMs();
@@ -216,7 +213,7 @@ export const createLink = (options: LinkOptions): LinkEnd => {
   };
 
   const pingOn = async (mine: Client): Promise<void> => {
-    while (client === mine && mine.grpc.isOpen()) {
+    while (isCurrent(mine)) {
       const begun = clock.monotonicMs();
       try {
         await mine.grpc.unary(fabric.Ping, {}, { deadlineMs: LIMITS.silenceMs });
@@ -374,13 +371,13 @@ export const createLink = (options: LinkOptions): LinkEnd => {
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
-    publish: (collection) => publisherOf(collection) as Publisher<never>,
+    publish: (collection) => publisherOf(collection),
     follow: (collection) => {
       let entry = followers.get(collection.name);
       if (entry === undefined) {
         const onError = (err: unknown): void =>
           log.error('a listener of a collection failed', { collection: collection.name, err });
-        entry = { collection, end: createFollower<unknown>(collection, onError) };
+        entry = { collection, end: createFollower(collection, onError) };
         followers.set(collection.name, entry);
         if (client !== undefined) void follow(collection.name, client);
       }

@@ -69,7 +69,7 @@ export const createLinkSet = (options: LinkSetOptions): LinkSet => {
     link.onStateChange(() => onChange(name));
     const dialler = startDialler({ peer, link, identity, clock, log });
     entries.set(name, { uid: peer.metadata.uid, link, dialler, peer });
-    for (const listener of [...listeners]) listener(link);
+    for (const listener of listeners) listener(link);
     return link;
   };
 
@@ -102,7 +102,7 @@ export const createLinkSet = (options: LinkSetOptions): LinkSet => {
     },
     remove,
     close: () => {
-      for (const name of [...entries.keys()]) remove(name);
+      for (const name of entries.keys()) remove(name);
     },
   };
 };

@@ -83,4 +83,4 @@ export interface Frame {
 }
 
 /** Messages without fields. */
-export type Empty = Readonly<Record<never, never>>;
+export type Empty = object;
