@@ -42,6 +42,11 @@ describe('planCIDRs', () => {
     });
   });
 
+  it('keeps what is installed rather than detect it anew', () => {
+    const { pods } = planCIDRs({}, evidence, { podCidr: ['10.8.0.0/16'] });
+    expect(pods).toMatchObject({ cidrs: ['10.8.0.0/16'], source: 'the installed NetworkConfig' });
+  });
+
   it.each([
     ['nothing tells it', {}, nothing, /does not tell its pods'/, /--pod-cidr/],
     [

@@ -120,19 +120,21 @@ const checked = (flagName: string, texts: readonly string[]): readonly Cidr[] =>
     }
   });
 
+const stated = (cidrs: readonly string[] | undefined, source: string): Detected | undefined =>
+  cidrs === undefined ? undefined : { cidrs, source, isGuess: false };
+
 /**
- * The ranges to install with: flags win over what was found.
+ * The ranges to install with: flags win over what is installed already (`kept`), that over what is found.
  * @throws {FluviaError} BAD_INPUT for a malformed flag, for ranges that overlap, and when a range can't be found.
  */
-export const planCIDRs = (flags: CidrFlags, evidence: CidrEvidence): PlannedCIDRs => {
+export const planCIDRs = (flags: CidrFlags, evidence: CidrEvidence, kept: CidrFlags = {}): PlannedCIDRs => {
+  const installed = 'the installed NetworkConfig';
   const pods =
-    flags.podCidr === undefined
-      ? detectPodCIDRs(evidence)
-      : { cidrs: flags.podCidr, source: '--pod-cidr', isGuess: false };
+    stated(flags.podCidr, '--pod-cidr') ?? stated(kept.podCidr, installed) ?? detectPodCIDRs(evidence);
   const services =
-    flags.serviceCidr === undefined
-      ? detectServiceCIDRs(evidence)
-      : { cidrs: flags.serviceCidr, source: '--service-cidr', isGuess: false };
+    stated(flags.serviceCidr, '--service-cidr') ??
+    stated(kept.serviceCidr, installed) ??
+    detectServiceCIDRs(evidence);
   if (pods === undefined) {
     throw bad("this cluster does not tell its pods' address range", 'give it: --pod-cidr 10.244.0.0/16');
   }
@@ -145,7 +147,8 @@ export const planCIDRs = (flags: CidrFlags, evidence: CidrEvidence): PlannedCIDR
   const podRanges = checked('--pod-cidr', pods.cidrs);
   const serviceRanges = checked('--service-cidr', services.cidrs);
   checked('--view-pool', flags.viewPool ?? []);
-  const external = checked('--external-cidr', flags.externalCidr === undefined ? [] : [flags.externalCidr]);
+  const given = flags.externalCidr ?? kept.externalCidr;
+  const external = checked('--external-cidr', given === undefined ? [] : [given]);
   const clash = (a: readonly Cidr[], b: readonly Cidr[]): readonly [Cidr, Cidr] | undefined =>
     a.flatMap((x) => b.map((y) => [x, y] as const)).find(([x, y]) => cidrsOverlap(x, y));
   const overlap = clash(podRanges, serviceRanges) ?? clash(external, [...podRanges, ...serviceRanges]);

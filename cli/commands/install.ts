@@ -80,14 +80,6 @@ const refuseRenaming = async (
   }
 };
 
-/** The flags of ranges that were given. */
-const definedOnly = (flags: CidrFlags): CidrFlags => ({
-  ...(flags.podCidr === undefined ? {} : { podCidr: flags.podCidr }),
-  ...(flags.serviceCidr === undefined ? {} : { serviceCidr: flags.serviceCidr }),
-  ...(flags.externalCidr === undefined ? {} : { externalCidr: flags.externalCidr }),
-  ...(flags.viewPool === undefined ? {} : { viewPool: flags.viewPool }),
-});
-
 /** What an earlier install or a person decided, and an upgrade without flags must keep. */
 const keptOptions = async ({
   client,
@@ -124,7 +116,7 @@ const planOptions = async (
   await refuseRenaming(cluster, clusterName, installed);
   const kept = await keptOptions(cluster);
   const evidence = await gatherCidrEvidence(cluster.client, cli.signal);
-  const { pods, services } = planCIDRs({ ...kept.cidrs, ...definedOnly(flags) }, evidence);
+  const { pods, services } = planCIDRs(flags, evidence, kept.cidrs);
   cli.steps.say(
     `Pods ${pods.cidrs.join(', ')} (from ${pods.source}), Services ${services.cidrs.join(', ')} (from ${services.source})`,
   );

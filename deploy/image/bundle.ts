@@ -36,6 +36,8 @@ export const bundle = async (
       splitting: true,
       format: 'esm',
       platform: 'node',
+      // ESM first: a CommonJS package behind a dynamic import would lose its named exports
+      mainFields: ['module', 'main'],
       target: 'node24',
       minify: true,
       keepNames: true,

@@ -105,6 +105,8 @@ export const stageRoot = async (root: string, bundles: string): Promise<void> =>
   await stageProgram(root, wireguard.files['wireguard-go'] ?? '', 'bin', 'wireguard-go');
   const folder = join(root, 'opt/fluvia');
   cpSync(bundles, folder, { recursive: true });
+  // copied with the mode of a temporary folder; the controller isn't root
+  chmodSync(folder, 0o755);
   copyFileSync(join(ROOT, 'network-fabric/agent/wireguard-go.sh'), join(folder, 'wireguard-go.sh'));
   copyFileSync(join(ROOT, 'deploy/image/fluviad.sh'), join(root, 'bin/fluviad'));
   chmodSync(join(root, 'bin/fluviad'), 0o755);
