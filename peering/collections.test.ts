@@ -1,0 +1,235 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { COLLECTIONS, OBJECTS, SHADOWS } from '../api/collections.ts';
+import { FluviaError } from '../api/errors.ts';
+import type { Collection } from '../api/link.ts';
+import { createFollower } from './follower.ts';
+import { parseItem, parsePeerJson } from './items.ts';
+import { canonicalJson, createPublisher, type FollowSession } from './publisher.ts';
+
+const VALUES: Collection<z.ZodObject<{ n: z.ZodNumber }>> = {
+  name: 'values',
+  schema: z.object({ n: z.number() }),
+  maxItems: 5,
+  maxItemBytes: 100,
+};
+interface Value {
+  readonly n: number;
+}
+
+const drain = (
+  session: FollowSession,
+  follower: ReturnType<typeof createFollower<typeof VALUES.schema>>,
+): number => {
+  let count = 0;
+  for (let event = session.next(); event !== undefined; event = session.next()) {
+    follower.apply(event);
+    count += 1;
+  }
+  return count;
+};
+
+type Step =
+  | { readonly do: 'set'; readonly id: string; readonly n: number }
+  | { readonly do: 'delete'; readonly id: string }
+  | { readonly do: 'complete' | 'break' | 'restartPublisher' | 'restartFollower' }
+  | { readonly do: 'take'; readonly count: number };
+
+const steps: fc.Arbitrary<Step[]> = fc.array(
+  fc.oneof(
+    fc.record({
+      do: fc.constant('set' as const),
+      id: fc.constantFrom('a', 'b', 'c', '__proto__'),
+      n: fc.nat(2),
+    }),
+    fc.record({ do: fc.constant('delete' as const), id: fc.constantFrom('a', 'b', 'c', '__proto__') }),
+    fc.record({
+      do: fc.constantFrom(
+        'complete' as const,
+        'break' as const,
+        'restartPublisher' as const,
+        'restartFollower' as const,
+      ),
+    }),
+    fc.record({ do: fc.constant('take' as const), count: fc.nat(4) }),
+  ),
+  { maxLength: 60 },
+);
+
+describe('publisher and follower', () => {
+  it('converge after any breaks, restarts and changes, and lose nothing before `complete` (model)', () => {
+    fc.assert(
+      fc.property(steps, (script) => {
+        const world = new Map<string, number>();
+        let publisher = createPublisher<Value>(VALUES);
+        let follower = createFollower(VALUES, () => {});
+        let session = publisher.session(follower.have());
+        let complete = false;
+        const applied: string[] = [];
+        const listen = (): void => void follower.onChange((id) => id !== undefined && applied.push(id));
+        listen();
+        for (const step of script) {
+          if (step.do === 'set') {
+            world.set(step.id, step.n);
+            publisher.set(step.id, { n: step.n });
+          } else if (step.do === 'delete') {
+            world.delete(step.id);
+            publisher.delete(step.id);
+          } else if (step.do === 'take') {
+            const before = new Map(follower.entries());
+            for (let i = 0; i < step.count; i += 1) {
+              const event = session.next();
+              if (event !== undefined) follower.apply(event);
+            }
+            if (!complete) for (const id of before.keys()) expect(follower.get(id)).toBeDefined();
+          } else if (step.do === 'complete') {
+            complete = true;
+            publisher.markComplete();
+          } else {
+            session.close();
+            if (step.do === 'restartPublisher') {
+              publisher = createPublisher<Value>(VALUES);
+              complete = false;
+              for (const [id, n] of world) publisher.set(id, { n });
+            }
+            if (step.do === 'restartFollower') {
+              follower = createFollower(VALUES, () => {});
+              listen();
+            }
+            session = publisher.session(follower.have());
+          }
+        }
+        publisher.markComplete();
+        drain(session, follower);
+        expect(new Map([...follower.entries()].map(([id, item]) => [id, item.n]))).toEqual(world);
+        expect(follower.isComplete()).toBe(true);
+        // Nothing is applied twice: a resume of what is equal sends only that it is complete.
+        applied.length = 0;
+        session.close();
+        expect(drain(publisher.session(follower.have()), follower)).toBe(1);
+        expect(applied).toEqual([]);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('coalesces changes that come faster than they are taken', () => {
+    const publisher = createPublisher<Value>(VALUES);
+    const follower = createFollower(VALUES, () => {});
+    const session = publisher.session(follower.have());
+    for (let n = 0; n < 1000; n += 1) publisher.set('a', { n });
+    expect(drain(session, follower)).toBe(1);
+    expect(follower.get('a')).toEqual({ n: 999 });
+  });
+
+  it('refuses at the publisher what does not fit', () => {
+    const publisher = createPublisher<Value>(VALUES);
+    for (const id of ['a', 'b', 'c', 'd', 'e']) publisher.set(id, { n: 1 });
+    expect(() => publisher.set('f', { n: 1 })).toThrow(FluviaError);
+    expect(() => publisher.set('a', { n: 1, more: 'x'.repeat(200) } as Value)).toThrow(/bytes/);
+    expect(() => publisher.set('', { n: 1 })).toThrow(FluviaError);
+    publisher.set('a', { n: 2 });
+  });
+
+  it('ends the session of a peer that publishes too much', () => {
+    const follower = createFollower(VALUES, () => {});
+    const set = (id: string) => ({ set: { id, hash: Buffer.alloc(16), json: Buffer.from('{"n":1}') } });
+    for (const id of ['a', 'b', 'c', 'd', 'e']) follower.apply(set(id));
+    expect(() => follower.apply(set('f'))).toThrow(/more than 5 values/);
+  });
+
+  it('keeps the last valid version of an item and says what is wrong with the next', () => {
+    const follower = createFollower(VALUES, () => {});
+    const set = (json: string) =>
+      follower.apply({ set: { id: 'a', hash: Buffer.from(json), json: Buffer.from(json) } });
+    set('{"n":1}');
+    set('{"n":"x"}');
+    expect(follower.get('a')).toEqual({ n: 1 });
+    expect([...follower.problems().values()].join()).toMatch(/values a: n: /);
+    set('{"n":2}');
+    expect(follower.problems().size).toBe(0);
+  });
+
+  it('goes on when a listener throws', () => {
+    const errors: unknown[] = [];
+    const follower = createFollower(VALUES, (error) => errors.push(error));
+    const seen: (string | undefined)[] = [];
+    follower.onChange(() => {
+      throw new Error('listener');
+    });
+    follower.onChange((id) => seen.push(id));
+    follower.apply({ set: { id: 'a', hash: Buffer.alloc(1), json: Buffer.from('{"n":1}') } });
+    follower.apply({ complete: true });
+    expect(seen).toEqual(['a', undefined]);
+    expect(errors).toHaveLength(2);
+  });
+});
+
+describe('items of a peer', () => {
+  it('gives equal items equal text', () => {
+    expect(canonicalJson({ b: 1, a: { d: [{ y: 1, x: 2 }], c: undefined } })).toBe(
+      '{"a":{"d":[{"x":2,"y":1}]},"b":1}',
+    );
+  });
+
+  it('lets no __proto__ through, however it is written', () => {
+    for (const text of ['{"a":{"__proto__":{"x":1}}}', '{"a":{"\\u005f_proto__":{"x":1}}}']) {
+      const parsed = parsePeerJson(Buffer.from(text)) as { a: object };
+      expect(Object.hasOwn(parsed.a, '__proto__')).toBe(false);
+      expect((parsed.a as { x?: number }).x).toBeUndefined();
+    }
+    expect(({} as { x?: number }).x).toBeUndefined();
+  });
+
+  it('refuses deep nesting, broken UTF-8 and what is not JSON', () => {
+    expect(() => parsePeerJson(Buffer.from('['.repeat(100_000)))).toThrow(FluviaError);
+    expect(() => parsePeerJson(Buffer.from('"\\"[[[["'))).not.toThrow();
+    expect(() => parsePeerJson(Buffer.from([0x22, 0xff, 0x22]))).toThrow(FluviaError);
+    expect(() => parsePeerJson(Buffer.from('{'))).toThrow(FluviaError);
+  });
+
+  it('throws nothing but FluviaErrors of a bounded, printable message', () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...COLLECTIONS),
+        fc.string({ unit: 'binary' }),
+        fc.oneof(
+          fc.json({ maxDepth: 6 }).map((j) => Buffer.from(j)),
+          fc.uint8Array().map((b) => Buffer.from(b)),
+        ),
+        (collection, id, json) => {
+          const outcome = (): string => {
+            try {
+              parseItem(collection as Collection, id, json);
+              return 'accepted';
+            } catch (error) {
+              return error instanceof FluviaError &&
+                error.message.length < 1500 &&
+                !/\p{Cc}/u.test(error.message)
+                ? 'refused'
+                : `wrong: ${String(error)}`;
+            }
+          };
+          expect(['accepted', 'refused']).toContain(outcome());
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+
+  it('takes real items and drops fields it doesn’t know', () => {
+    const shadow = {
+      uid: 'u',
+      node: 'fluvia-east',
+      claim: 'east',
+      labels: {},
+      annotations: {},
+      spec: { containers: [] },
+      future: 1,
+    };
+    expect(parseItem(SHADOWS, 'shop/web', Buffer.from(JSON.stringify(shadow)))).not.toHaveProperty('future');
+    expect(() => parseItem(OBJECTS, 'x', Buffer.from('{"kind":"Node"}'))).toThrow(/objects x/);
+    expect(() => parseItem(VALUES, 'x', Buffer.from(`{"n":1,"s":"${'x'.repeat(200)}"}`))).toThrow(/bytes/);
+  });
+});

@@ -1,0 +1,285 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { Invite } from '../api/v1alpha1/invite.ts';
+import type { GrantPolicy } from '../api/v1alpha1/grant.ts';
+import type { Peer } from '../api/v1alpha1/peer.ts';
+import { parseQuantity } from '../api/quantity.ts';
+import { FluviaError } from '../api/errors.ts';
+import { planGrant, rulesFor, type GrantRules, type NodeRoom } from './plan-grant.ts';
+import { planInvite } from './plan-invite.ts';
+import { planJoin, type JoinFacts, type JoinWorld } from './plan-join.ts';
+import { planPeerStatus, ownPeerStatus, type ObservedLink } from './plan-peer-status.ts';
+
+const node = (allocatable: Record<string, string>, labels: Record<string, string> = {}): NodeRoom => ({
+  allocatable,
+  labels: { 'kubernetes.io/arch': 'amd64', 'kubernetes.io/os': 'linux', ...labels },
+  kubeletVersion: 'v1.37.2',
+});
+const rules: GrantRules = { sharePercent: 80, maximum: undefined, zone: undefined, region: undefined };
+
+describe('planGrant', () => {
+  const nodes = [
+    node(
+      { cpu: '4', memory: '8Gi', pods: '110', 'nvidia.com/gpu': '2', 'hugepages-2Mi': '0' },
+      { 'topology.kubernetes.io/zone': 'z1' },
+    ),
+    node(
+      { cpu: '3920m', memory: '7948072Ki', pods: '110' },
+      { 'kubernetes.io/arch': 'arm64', 'topology.kubernetes.io/zone': 'z2' },
+    ),
+  ];
+
+  it('gives a share of what all real nodes have, rounded down', () => {
+    const { resources, terms } = planGrant(undefined, nodes, rules);
+    expect(resources).toEqual({ cpu: '6330m', memory: '12763Mi', 'nvidia.com/gpu': '1', pods: '176' });
+    expect(terms).toEqual({
+      architectures: ['amd64', 'arm64'],
+      operatingSystems: ['linux'],
+      kubeletVersion: 'v1.37.2',
+    });
+  });
+
+  it('gives what is asked up to the maximum', () => {
+    const asked = { cpu: '2', memory: '100Gi', 'example.com/none': '5' };
+    const { resources } = planGrant(asked, nodes, { ...rules, maximum: { memory: '4Gi', pods: '10' } });
+    expect(resources).toMatchObject({ cpu: '2', memory: '4Gi', pods: '10' });
+    expect(resources).not.toHaveProperty(['example.com/none']);
+  });
+
+  it('gives nothing where there is nothing', () => {
+    expect(planGrant({ cpu: '1' }, [], rules).resources).toEqual({});
+  });
+
+  it('never gives more than asked, than the maximum, or than there is', () => {
+    const quantity = fc.integer({ min: 0, max: 64_000 }).map((m) => `${m}m`);
+    fc.assert(
+      fc.property(
+        fc.array(quantity, { maxLength: 5 }),
+        fc.option(quantity),
+        fc.option(quantity),
+        fc.integer({ min: 1, max: 100 }),
+        (cpus, ask, max, sharePercent) => {
+          const plan = planGrant(
+            ask === null ? undefined : { cpu: ask },
+            cpus.map((cpu) => node({ cpu })),
+            {
+              ...rules,
+              sharePercent,
+              maximum: max === null ? undefined : { cpu: max },
+            },
+          );
+          const given = parseQuantity(plan.resources['cpu'] ?? '0');
+          const limits = [
+            cpus.reduce((sum, cpu) => sum + parseQuantity(cpu), 0),
+            ...[ask, max].filter((v) => v !== null).map(parseQuantity),
+          ];
+          expect(given).toBeLessThanOrEqual(Math.min(...limits) + 1e-6);
+        },
+      ),
+    );
+  });
+
+  it('takes the policy that names the peer, else the default', () => {
+    const policy = (name: string, spec: object): GrantPolicy =>
+      ({ apiVersion: 'fluvia.dev/v1alpha1', kind: 'GrantPolicy', metadata: { name }, spec }) as GrantPolicy;
+    const policies = [
+      policy('default', { sharePercent: 50 }),
+      policy('some', { peers: ['home'], sharePercent: 10, zone: 'z' }),
+    ];
+    expect(rulesFor(policies, 'home')).toMatchObject({ sharePercent: 10, zone: 'z' });
+    expect(rulesFor(policies, 'west')).toMatchObject({ sharePercent: 50 });
+    expect(rulesFor([], 'west')).toMatchObject({ sharePercent: 80 });
+  });
+});
+
+const peer = (name: string, clusterID: string, pin: string, inviteID?: string): Peer => ({
+  apiVersion: 'fluvia.dev/v1alpha1',
+  kind: 'Peer',
+  metadata: { name },
+  spec: {
+    clusterID,
+    pins: [pin],
+    endpoints: [],
+    roles: ['Consumer'],
+    paused: false,
+    cordoned: false,
+    ...(inviteID === undefined ? {} : { inviteID }),
+  },
+});
+
+const invite = (spec: Partial<Invite['spec']> = {}): Invite => ({
+  apiVersion: 'fluvia.dev/v1alpha1',
+  kind: 'Invite',
+  metadata: { name: 'inv-1' },
+  spec: {
+    publicKey: '',
+    expiresAt: '2026-01-01T01:00:00Z',
+    uses: 1,
+    roles: ['Consumer'],
+    endpoints: ['h:1'],
+    usedBy: [],
+    ...spec,
+  },
+});
+
+const NOW = Date.parse('2026-01-01T00:30:00Z');
+
+describe('planJoin', () => {
+  const facts: JoinFacts = {
+    inviteID: 'inv-1',
+    pin: 'p1',
+    clusterID: 'c1',
+    name: 'home',
+    roles: ['Consumer'],
+  };
+  const world: JoinWorld = { invite: invite(), peers: [], own: { pin: 'p0', name: 'east' }, nowMs: NOW };
+  const usedBy = (pin: string) => [{ clusterID: pin.replace('p', 'c'), pin, name: 'x', usedAt: '' }];
+  const code = (f: JoinFacts, w: JoinWorld): string => {
+    try {
+      planJoin(f, w);
+      return 'admitted';
+    } catch (error) {
+      return (error as FluviaError).code.replace('FLUVIA_ERR_', '');
+    }
+  };
+
+  it('records a new joiner', () => {
+    expect(planJoin(facts, world)).toEqual({ record: true, existing: undefined });
+  });
+
+  it('gives a recorded joiner the same answer, also after expiry and after the invite is gone', () => {
+    const used = invite({ usedBy: usedBy('p1') });
+    expect(planJoin(facts, { ...world, invite: used, nowMs: NOW * 2 })).toEqual({
+      record: false,
+      existing: undefined,
+    });
+    const there = peer('home', 'c1', 'p1', 'inv-1');
+    expect(planJoin(facts, { ...world, invite: undefined, peers: [there] })).toEqual({
+      record: false,
+      existing: there,
+    });
+  });
+
+  it.each([
+    ['INVITE_USED', {}, { invite: invite({ usedBy: usedBy('p2') }) }],
+    ['INVITE_USED', {}, { invite: undefined, peers: [peer('x', 'c2', 'p2', 'inv-1')] }],
+    ['INVITE_INVALID', {}, { invite: undefined }],
+    ['INVITE_INVALID', { roles: ['Provider'] }, {}],
+    ['INVITE_INVALID', { roles: [] }, {}],
+    ['INVITE_EXPIRED', {}, { nowMs: Date.parse('2026-01-01T01:00:00Z') }],
+    ['SAME_IDENTITY', { pin: 'p0' }, {}],
+    ['CONFLICT', { name: 'east' }, {}],
+    ['CONFLICT', {}, { peers: [peer('home', 'c9', 'p9')] }],
+    ['CONFLICT', {}, { peers: [peer('other', 'c1', 'p1')] }],
+  ] as const)('refuses with %s', (wanted, f, w) => {
+    expect(code({ ...facts, ...f }, { ...world, ...w })).toBe(wanted);
+  });
+
+  it('admits no more joiners than uses, whatever the order', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 5 }),
+        fc.array(fc.integer({ min: 1, max: 9 }), { maxLength: 30 }),
+        (uses, order) => {
+          let current = invite({ uses });
+          const admitted = new Set<number>();
+          for (const n of order) {
+            const f = { ...facts, pin: `p${n}`, clusterID: `c${n}`, name: `n${n}` };
+            const result = code(f, { ...world, invite: current });
+            if (result !== 'admitted') {
+              expect(admitted.has(n)).toBe(false);
+              continue;
+            }
+            if (!admitted.has(n))
+              current = invite({ uses, usedBy: [...current.spec.usedBy, ...usedBy(f.pin)] });
+            admitted.add(n);
+          }
+          expect(admitted.size).toBe(Math.min(uses, new Set(order).size));
+        },
+      ),
+    );
+  });
+});
+
+describe('planInvite', () => {
+  const used = invite({ usedBy: [{ clusterID: 'c1', pin: 'p1', name: 'home', usedAt: '' }] });
+
+  it('keeps a used-up invite until its joiner has a Peer', () => {
+    expect(planInvite(used, [], NOW).delete).toBe(false);
+    expect(planInvite(used, [peer('home', 'c1', 'p1')], NOW).delete).toBe(true);
+  });
+
+  it('deletes what expired, and what never was valid', () => {
+    expect(planInvite(invite(), [], NOW)).toEqual({ delete: false, againMs: 2_401_000 });
+    expect(planInvite(invite(), [], Date.parse('2026-01-01T01:10:00Z')).delete).toBe(true);
+    expect(planInvite(invite({ expiresAt: 'never' }), [], NOW).delete).toBe(true);
+  });
+});
+
+describe('planPeerStatus', () => {
+  const up: ObservedLink = {
+    up: true,
+    since: '2026-01-01T00:00:00Z',
+    lastHeardAt: '2026-01-01T00:00:05Z',
+    rttMs: 1.234,
+    problem: undefined,
+    refused: [],
+    facts: { version: '0.1.0', features: ['x'], leaderTransitions: 3, clusterUID: 'u' },
+  };
+  const home = peer('home', 'c1', 'p1');
+  const after = (before: Peer, link: ObservedLink, now: string): Peer => ({
+    ...before,
+    status: planPeerStatus(before, link, 'f', now),
+  });
+  const condition = (p: Peer, type: string) => p.status?.conditions?.find((c) => c.type === type);
+
+  it('says the same of the same, so that an idle link writes nothing', () => {
+    const once = after(home, up, '2026-01-01T00:00:06Z');
+    const again = planPeerStatus(
+      once,
+      { ...up, lastHeardAt: '2026-01-01T09:00:00Z', rttMs: 9 },
+      'f',
+      '2026-01-01T09:00:00Z',
+    );
+    expect(again).toEqual(ownPeerStatus(once.status));
+  });
+
+  it('keeps the last answer and what was known when the link goes down', () => {
+    const once = after(home, up, '2026-01-01T00:00:06Z');
+    const down = after(
+      once,
+      { ...up, up: false, problem: 'no answer for 6 s', facts: undefined },
+      '2026-01-01T00:01:00Z',
+    );
+    expect(down.status?.link).toMatchObject({ state: 'Down', lastHeardAt: up.lastHeardAt, version: '0.1.0' });
+    expect(condition(down, 'Ready')).toMatchObject({
+      status: 'False',
+      message: 'No link to home: no answer for 6 s',
+    });
+    expect(down.status?.leaderTransitions).toBe(3);
+  });
+
+  it('is ready only with the network that network-fabric reports, and leaves that condition to it', () => {
+    const conditions = [
+      {
+        type: 'NetworkReady',
+        status: 'False',
+        reason: 'NoGateway',
+        message: 'no gateway',
+        lastTransitionTime: 't',
+      },
+    ] as const;
+    const p = after({ ...home, status: { conditions: [...conditions] } }, up, 'now');
+    expect(condition(p, 'Ready')).toMatchObject({ status: 'False', message: 'no gateway' });
+    expect(condition(p, 'NetworkReady')).toBeUndefined();
+  });
+
+  it('says who is waited for before the first connection', () => {
+    const waiting = { ...up, up: false, facts: undefined, lastHeardAt: undefined };
+    expect(condition(after(home, waiting, 'now'), 'LinkReady')?.message).toBe(
+      'Waiting until home connects: it is the side that dials.',
+    );
+    const paused = { ...home, spec: { ...home.spec, paused: true } };
+    expect(after(paused, waiting, 'now').status?.link?.state).toBe('Paused');
+  });
+});
