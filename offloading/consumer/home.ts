@@ -5,6 +5,7 @@ import {
   NamespaceOffloadingKind,
   type NamespaceOffloading,
 } from '../../api/v1alpha1/namespace-offloading.ts';
+import { FabricNodeKind, type FabricNode } from '../../api/v1alpha1/fabric-node.ts';
 import { NetworkConfigKind, type NetworkConfig } from '../../api/v1alpha1/network-config.ts';
 import { OfferKind, type Offer } from '../../api/v1alpha1/offer.ts';
 import { PeerKind, type Peer } from '../../api/v1alpha1/peer.ts';
@@ -33,6 +34,7 @@ export const NAMESPACE_OFFLOADING = resourceOf(NamespaceOffloadingKind);
 export const VIEW = resourceOf(ViewKind);
 export const OFFER = resourceOf(OfferKind);
 export const NETWORK_CONFIG = resourceOf(NetworkConfigKind);
+export const FABRIC_NODE = resourceOf(FabricNodeKind);
 
 /** Field manager of everything that this folder writes. */
 export const FIELD_MANAGER = 'fluvia-offloading';
@@ -51,6 +53,7 @@ export interface Home {
   readonly views: Informer<View>;
   readonly offers: Informer<Offer>;
   readonly networkConfigs: Informer<NetworkConfig>;
+  readonly fabricNodes: Informer<FabricNode>;
   whenSynced(signal: AbortSignal): Promise<void>;
   /** The virtual node that a pod is bound to, if it is one. */
   virtualNodeOf(pod: Pod): VirtualNode | undefined;
@@ -60,12 +63,15 @@ export interface Home {
   slicesIn(namespace: string): readonly EndpointSlice[];
   /** Pods that wait at Fluvia's gate. */
   gatedPods(): readonly Pod[];
+  /** Offers that let the peer reach this address of home. */
+  offersOf(peer: string, address: string): readonly Offer[];
   offloadingOf(namespace: string): NamespaceOffloading | undefined;
 }
 
 const NODE_INDEX = 'offloading/node';
 const NAMESPACE_INDEX = 'offloading/namespace';
 const GATED_INDEX = 'offloading/gated';
+const ADDRESS_INDEX = 'offloading/peer-address';
 
 /** Whether the pod waits at Fluvia's gate. */
 export const isGated = (pod: Pod): boolean =>
@@ -85,6 +91,7 @@ export const openHome = (informers: InformerFactory): Home => {
   const views = informers.for<View>(VIEW);
   const offers = informers.for<Offer>(OFFER);
   const networkConfigs = informers.for<NetworkConfig>(NETWORK_CONFIG);
+  const fabricNodes = informers.for<FabricNode>(FABRIC_NODE);
   pods.addIndexers({
     [NODE_INDEX]: (pod) => (pod.spec.nodeName ? [pod.spec.nodeName] : []),
     [NAMESPACE_INDEX]: (pod) => [pod.metadata.namespace ?? ''],
@@ -92,6 +99,9 @@ export const openHome = (informers: InformerFactory): Home => {
   });
   services.addIndexers({ [NAMESPACE_INDEX]: (service) => [service.metadata.namespace ?? ''] });
   slices.addIndexers({ [NAMESPACE_INDEX]: (slice) => [slice.metadata.namespace ?? ''] });
+  offers.addIndexers({
+    [ADDRESS_INDEX]: ({ spec }) => spec.addresses.map(({ cidr }) => `${spec.peer} ${cidr}`),
+  });
   const all = [
     pods,
     nodes,
@@ -105,6 +115,7 @@ export const openHome = (informers: InformerFactory): Home => {
     views,
     offers,
     networkConfigs,
+    fabricNodes,
   ];
   return {
     pods,
@@ -119,6 +130,7 @@ export const openHome = (informers: InformerFactory): Home => {
     views,
     offers,
     networkConfigs,
+    fabricNodes,
     whenSynced: async (signal) => {
       await Promise.all(all.map((informer) => informer.whenSynced(signal)));
     },
@@ -128,6 +140,7 @@ export const openHome = (informers: InformerFactory): Home => {
     servicesIn: (namespace) => services.byIndex(NAMESPACE_INDEX, namespace),
     slicesIn: (namespace) => slices.byIndex(NAMESPACE_INDEX, namespace),
     gatedPods: () => pods.byIndex(GATED_INDEX, 'true'),
+    offersOf: (peer, address) => offers.byIndex(ADDRESS_INDEX, `${peer} ${address}/32`),
     offloadingOf: (namespace) => offloadings.get(namespace, NAMES.namespaceOffloading),
   };
 };

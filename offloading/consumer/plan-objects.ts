@@ -23,6 +23,8 @@ export interface EndpointOrigin {
   /** Peer of a floated pod; undefined at home. */
   readonly peer: string | undefined;
   readonly address: string;
+  /** Whether the peer is let through to it: until then it isn't ready there. */
+  readonly isOpen: boolean;
 }
 
 /** Answers what a slice's translation needs to know; undefined when the endpoint can't be reached from elsewhere. */
@@ -140,7 +142,7 @@ export const planSliceItem = (
         clusterID: origin.clusterID,
         address: origin.address,
         ...(endpoint.hostname === undefined ? {} : { hostname: endpoint.hostname }),
-        ready: isReady(endpoint),
+        ready: isReady(endpoint) && origin.isOpen,
       },
     ];
   });

@@ -1,6 +1,6 @@
 import { OBJECTS } from '../../api/collections.ts';
 import { FINALIZERS } from '../../api/labels.ts';
-import type { Links, PeerLink } from '../../api/link.ts';
+import type { Links, PeerLink, Publisher } from '../../api/link.ts';
 import type { OfferedAddress } from '../../api/v1alpha1/offer.ts';
 import { realOf } from '../../api/views.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
@@ -9,6 +9,7 @@ import type { Informer } from '../../runtime/kube/informer.ts';
 import { CONFIG_MAP, SECRET } from '../../runtime/kube/resources.ts';
 import type { ConfigMap, Endpoint, Secret } from '../../runtime/kube/types.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
+import { freshGateways, isEnforced } from '../provider/plan-open-address.ts';
 import { selectedPeers, type Home } from './home.ts';
 import {
   isAnnounced,
@@ -56,6 +57,8 @@ export const startReflection = (options: ReflectionOptions, signal: AbortSignal)
   /** Peer → namespace → ids published. */
   const published = new Map<string, Map<string, ReadonlySet<string>>>();
   const offers = new Map<string, Map<string, readonly OfferedAddress[]>>();
+  /** Namespaces with endpoints that a peer isn't let through to yet. */
+  const pending = new Set<string>();
   /** Peers for which every opened namespace has been looked at once. */
   const complete = new Set<string>();
   const listeners = new Set<(peer: string) => void>();
@@ -76,19 +79,28 @@ export const startReflection = (options: ReflectionOptions, signal: AbortSignal)
     return found;
   };
 
-  const originOf = (endpoint: Endpoint, address: string): EndpointOrigin | undefined => {
+  /** Whether every gateway lets the peer through to this address of home; while none beats, the last word counts. */
+  const isEnforcedFor = (peer: string, address: string): boolean => {
+    const allowing = home.offersOf(peer, address);
+    const gateways = home.fabricNodes.list();
+    const now = deps.clock.now().getTime();
+    return isEnforced(allowing, gateways, freshGateways(gateways, now).length > 0 ? now : 0);
+  };
+
+  const originOf = (to: string, endpoint: Endpoint, address: string): EndpointOrigin | undefined => {
     const peer = endpoint.nodeName
       ? home.virtualNodes.get(undefined, endpoint.nodeName)?.spec.peer
       : undefined;
     if (peer === undefined) {
       const podCIDRs = home.networkConfigs.list()[0]?.spec.podCIDRs;
-      return isAnnounced(address, podCIDRs) ? { clusterID, peer: undefined, address } : undefined;
+      if (!isAnnounced(address, podCIDRs)) return undefined;
+      return { clusterID, peer: undefined, address, isOpen: isEnforcedFor(to, address) };
     }
     const view = home.views.get(undefined, peer);
     const real = view && realOf(view.spec.theirs, address);
     return view === undefined || real === undefined
       ? undefined
-      : { clusterID: view.spec.clusterID, peer, address: real };
+      : { clusterID: view.spec.clusterID, peer, address: real, isOpen: true };
   };
 
   const configItems = (
@@ -119,7 +131,9 @@ export const startReflection = (options: ReflectionOptions, signal: AbortSignal)
     const slices = home
       .slicesIn(namespace)
       .filter((slice) => names.has(slice.metadata.labels?.[SERVICE_NAME] ?? ''))
-      .flatMap((slice) => planSliceItem(slice, peer, originOf) ?? []);
+      .flatMap(
+        (slice) => planSliceItem(slice, peer, (endpoint, address) => originOf(peer, endpoint, address)) ?? [],
+      );
     return [...services.map(planServiceItem), ...slices];
   };
 
@@ -142,6 +156,20 @@ export const startReflection = (options: ReflectionOptions, signal: AbortSignal)
     for (const listener of listeners) listener(peer);
   };
 
+  /** One object that can't cross must not hold up the others. */
+  const send = (publisher: Publisher<ReflectedItem>, item: ReflectedItem, peer: string): void => {
+    try {
+      publisher.set(itemID(item), item);
+    } catch (err) {
+      deps.log.error('object not reflected', {
+        controller: 'offloading.reflection',
+        key: itemID(item),
+        peer,
+        err,
+      });
+    }
+  };
+
   const publish = (link: PeerLink, namespace: string): boolean => {
     const { peer } = link;
     const isOpen = isOpenTo(peer, namespace);
@@ -155,11 +183,17 @@ export const startReflection = (options: ReflectionOptions, signal: AbortSignal)
     const mine = published.get(peer) ?? new Map<string, ReadonlySet<string>>();
     published.set(peer, mine);
     const ids = new Set(items.map(itemID));
-    for (const item of items) publisher.set(itemID(item), item);
+    for (const item of items) send(publisher, item, peer);
     for (const id of mine.get(namespace) ?? []) if (!ids.has(id)) publisher.delete(id);
     if (ids.size === 0) mine.delete(namespace);
     else mine.set(namespace, ids);
     setOffers(peer, namespace, planEndpointOffers(items, clusterID));
+    const isPending = items.some(
+      (item) =>
+        item.kind === 'EndpointSlice' &&
+        item.endpoints.some((e) => e.clusterID === clusterID && !isEnforcedFor(peer, e.address)),
+    );
+    if (isPending) pending.add(namespace);
     return true;
   };
 
@@ -173,6 +207,7 @@ export const startReflection = (options: ReflectionOptions, signal: AbortSignal)
   };
 
   const reconcile = async (namespace: string): Promise<ReconcileResult> => {
+    pending.delete(namespace);
     const results = links.list().map((link) => publish(link, namespace));
     return results.includes(false) ? { requeueAfterMs: 200 } : {};
   };
@@ -220,6 +255,9 @@ export const startReflection = (options: ReflectionOptions, signal: AbortSignal)
         watchSource(home.peers, openNamespaces),
         watchSource(home.views, openNamespaces),
         watchSource(home.networkConfigs, openNamespaces),
+        // Agents beat every few seconds: only what waits for them looks again.
+        watchSource(home.fabricNodes, () => pending),
+        watchSource(home.offers, () => pending),
       ],
       reconcile,
       log: deps.log,

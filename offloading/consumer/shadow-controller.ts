@@ -27,6 +27,9 @@ export interface ShadowControllerOptions {
   readonly exclusions: Exclusions;
 }
 
+/** How long the pods of a peering that ends may take to end over there, until home goes on without the peer's word. */
+const DRAIN_MS = 60_000;
+
 /** Publishes pods that are bound to virtual nodes and brings their status back. Keyed by pod. */
 export const startShadows = (options: ShadowControllerOptions, signal: AbortSignal): void => {
   const { deps, home, links, health, reflection, exclusions } = options;
@@ -41,11 +44,13 @@ export const startShadows = (options: ShadowControllerOptions, signal: AbortSign
   const decide = (pod: Pod, vn: VirtualNode, link: PeerLink | undefined): ShadowAction => {
     const peer = home.peers.get(undefined, vn.spec.peer);
     const isEnding = peer === undefined || isDeleting(peer);
+    const endsSince = Date.parse(peer?.metadata.deletionTimestamp ?? '');
+    const isOverdue = deps.clock.now().getTime() - endsSince > DRAIN_MS;
     return planShadow({
       pod,
       isOpen: home.offloadingOf(pod.metadata.namespace ?? '') !== undefined,
       hasLink: link !== undefined,
-      isPeerGone: isEnding && (link === undefined || health.state(vn.spec.peer) === 'lost'),
+      isPeerGone: isEnding && (isOverdue || link === undefined || health.state(vn.spec.peer) === 'lost'),
       told: toldOf(link, pod),
     });
   };
@@ -126,7 +131,7 @@ export const startShadows = (options: ShadowControllerOptions, signal: AbortSign
     }
     if (action.do === 'publish' && link !== undefined && !publish(pod, vn, link))
       return { requeueAfterMs: 200 };
-    return {};
+    return isDeleting(pod) ? { requeueAfterMs: DRAIN_MS / 4 } : {};
   };
 
   const reconcile = async (key: string): Promise<ReconcileResult> => {

@@ -13,7 +13,7 @@
  *   [fluvia-remote, fluvia]
  * - authentication.k8s.io tokenreviews: create; authorization.k8s.io subjectaccessreviews: create
  * - RoleBinding in `kube-system` to the built-in Role `extension-apiserver-authentication-reader`
- * - fluvia.dev: peers: get, list, watch, patch (a finalizer); claims, views, networkconfigs: get, list, watch; namespaceoffloadings (+ /status,
+ * - fluvia.dev: peers: get, list, watch, patch (a finalizer); claims, views, networkconfigs, fabricnodes: get, list, watch; namespaceoffloadings (+ /status,
  *   /finalizers), virtualnodes (+ /status, /finalizers), offers: get, list, watch, create, update, patch, delete
  *
  * Ports: each virtual node listens at PORTS.kubeletBase + n on the controller's pod; the API server must reach it.
@@ -24,7 +24,7 @@ import type { ControllerDeps } from '../../runtime/deps.ts';
 import { createKubeletServers } from '../virtual-kubelet/kubelet-servers.ts';
 import { startLeases } from '../virtual-kubelet/leases.ts';
 import { startNodes } from '../virtual-kubelet/node-controller.ts';
-import { startVirtualNodes } from '../virtual-kubelet/virtual-node-controller.ts';
+import { startPeerHold } from '../virtual-kubelet/peer-hold-controller.ts';
 import { startCaBundle } from '../webhook/ca-bundle-controller.ts';
 import { createExclusions } from './exclusions.ts';
 import { openHome } from './home.ts';
@@ -52,7 +52,7 @@ export const startConsumer = async (
   const exclusions = createExclusions(deps.clock);
   const webhook = startCaBundle(deps, signal);
   const servers = await createKubeletServers(deps, home, links, signal);
-  startVirtualNodes(deps, home, signal);
+  startPeerHold(deps, home, signal);
   startNodes({ deps, home, links, health, servers }, signal);
   startLeases(deps, home, signal);
   startNamespaces({ deps, home, links, health, webhook }, signal);

@@ -38,8 +38,7 @@ export const startLeases = (deps: ControllerDeps, home: Home, signal: AbortSigna
       });
     }
   };
-  const beat = async (): Promise<void> => {
-    const nodes = home.nodes.list().filter(isVirtual);
+  const beat = async (nodes: readonly Node[]): Promise<void> => {
     for (let i = 0; i < nodes.length; i += CONCURRENCY) {
       const results = await Promise.allSettled(nodes.slice(i, i + CONCURRENCY).map(renew));
       for (const result of results) {
@@ -52,10 +51,15 @@ export const startLeases = (deps: ControllerDeps, home: Home, signal: AbortSigna
       }
     }
   };
+  // A new Node doesn't wait for the next round: until its Lease is there it counts as never heard of.
+  const stopListening = home.nodes.onChange((change) => {
+    if (change.type === 'added' && isVirtual(change.object)) void beat([change.object]);
+  });
+  signal.addEventListener('abort', stopListening, { once: true });
   const run = async (): Promise<void> => {
     while (!signal.aborted) {
-      await beat();
       await clock.sleep(RENEW_MS, signal);
+      if (!signal.aborted) await beat(home.nodes.list().filter(isVirtual));
     }
   };
   void run();

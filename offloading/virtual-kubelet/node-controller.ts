@@ -14,8 +14,7 @@ import { FIELD_MANAGER, isVirtual, VIRTUAL_NODE, type Home } from '../consumer/h
 import type { LinkHealth } from '../consumer/link-health.ts';
 import type { KubeletServers } from './kubelet-servers.ts';
 import { NODE_LEASE_NAMESPACE } from './leases.ts';
-import { isStatusStale, planNodeSpec, planNodeStatus, type NodeWorld } from './plan-node.ts';
-import { freePort } from './virtual-node-controller.ts';
+import { freePort, isStatusStale, planNodeSpec, planNodeStatus, type NodeWorld } from './plan-node.ts';
 
 export interface NodeControllerOptions {
   readonly deps: ControllerDeps;

@@ -1,5 +1,5 @@
 import { isConditionTrue } from '../../api/conditions.ts';
-import { LABELS, VIRTUAL_NODE_TAINT } from '../../api/labels.ts';
+import { LABELS, PORTS, VIRTUAL_NODE_TAINT } from '../../api/labels.ts';
 import { parseResources } from '../../api/quantity.ts';
 import type { Claim } from '../../api/v1alpha1/claim.ts';
 import type { Peer } from '../../api/v1alpha1/peer.ts';
@@ -168,6 +168,14 @@ export const planNodeStatus = (world: NodeWorld): DesiredNodeStatus => {
       bootID: '',
     },
   };
+};
+
+/** The lowest port from `PORTS.kubeletBase` that no virtual node holds. */
+export const freePort = (taken: Iterable<number | undefined>): number => {
+  const used = new Set(taken);
+  let port: number = PORTS.kubeletBase;
+  while (used.has(port)) port += 1;
+  return port;
 };
 
 const HEARTBEAT_MS = 300_000;

@@ -1,22 +1,19 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { request as httpsRequest } from 'node:https';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { parse } from 'yaml';
 import { NAMESPACES, OBJECTS, SHADOW_STATUS, SHADOWS, TWINS } from '../../api/collections.ts';
+import type { ItemOf } from '../../api/link.ts';
 import { FLOAT_GATE, LABELS, PORTS, VIRTUAL_NODE_TAINT } from '../../api/labels.ts';
 import {
-  CLAIM,
   NAMESPACE_OFFLOADING,
   NETWORK_CONFIG,
   OFFER,
   PEER,
-  VIEW,
   VIRTUAL_NODE,
 } from '../../offloading/consumer/home.ts';
 import { startConsumer } from '../../offloading/consumer/start.ts';
-import { ensureCertificate } from '../../offloading/webhook/certificate-store.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import { createKubeClient, type KubeClient } from '../../runtime/kube/client.ts';
@@ -25,9 +22,18 @@ import * as resources from '../../runtime/kube/resources.ts';
 import type { KubeObject, Lease, Node, Pod } from '../../runtime/kube/types.ts';
 import { createLogger } from '../../runtime/log.ts';
 import { createMetrics } from '../../runtime/metrics.ts';
-import { waitUntil as poll } from '../testbed/processes.ts';
+import { sleep } from '../testbed/processes.ts';
 import { startControlPlane } from './control-plane.ts';
 import type { TestApiServer } from './apiserver.ts';
+import {
+  acknowledge,
+  applyCrds,
+  IDS,
+  makeHomeNode,
+  makePeer,
+  makeWebhook,
+  waitUntil,
+} from './home-objects.ts';
 import { createFakeLinks, createFakePeer, type FakePeer } from './fake-links.ts';
 
 /**
@@ -35,20 +41,14 @@ import { createFakeLinks, createFakePeer, type FakePeer } from './fake-links.ts'
  * stands on the ones before it.
  */
 const HOME_ID = 'h'.repeat(26);
-const IDS: Readonly<Record<string, string>> = { east: 'e'.repeat(26), west: 'w'.repeat(26) };
-const VIEWS: Readonly<Record<string, string>> = { east: '10.61.0.0/16', west: '10.62.0.0/16' };
-const stop = new AbortController();
-const peers = ['east', 'west'].map((name) => createFakePeer(name, IDS[name] ?? '', stop.signal));
-const [east] = peers as [FakePeer, FakePeer];
-
-/** Fails with what was waited for. */
-const waitUntil = async (
-  what: string,
-  done: () => boolean | Promise<boolean>,
-  withinMs = 10_000,
-): Promise<void> => {
-  if (!(await poll(done, withinMs))) throw new Error(`waited in vain until ${what}`);
-};
+let term: AbortController;
+let peers: FakePeer[];
+let east: FakePeer;
+/** What the peers said in the term before. */
+let told: {
+  twins: Map<string, ItemOf<typeof TWINS>>;
+  statuses: Map<string, ItemOf<typeof SHADOW_STATUS>>;
+}[] = [];
 
 let server: TestApiServer;
 let client: KubeClient;
@@ -56,120 +56,23 @@ let client: KubeClient;
 const podsOf = async (namespace: string): Promise<Pod[]> =>
   (await client.list<Pod>(resources.POD, { namespace })).items;
 
-const applyCrds = async (): Promise<void> => {
-  const folder = join(import.meta.dirname, '../../deploy/crds');
-  for (const file of readdirSync(folder).filter((name) => name.endsWith('.yaml'))) {
-    await client.create(resources.CRD, parse(readFileSync(join(folder, file), 'utf8')) as KubeObject);
+/** The leader's process, as far as it is ours; a new term begins with empty hands. */
+const startHome = async (): Promise<void> => {
+  term = new AbortController();
+  peers = Object.entries(IDS).map(([name, id]) => createFakePeer(name, id, term.signal));
+  for (const [index, peer] of peers.entries()) {
+    const box = told[index];
+    for (const [id, twin] of box?.twins ?? []) peer.tell(TWINS).set(id, twin);
+    for (const [id, status] of box?.statuses ?? []) peer.tell(SHADOW_STATUS).set(id, status);
   }
-  await waitUntil('the CRDs are served', async () => {
-    const crds = await client.list<
-      KubeObject & { status?: { conditions?: { type: string; status: string }[] } }
-    >(resources.CRD);
-    return crds.items.every((crd) =>
-      crd.status?.conditions?.some((c) => c.type === 'Established' && c.status === 'True'),
-    );
-  });
-};
-
-const makePeer = async (name: string): Promise<void> => {
-  const now = new Date().toISOString();
-  const condition = (type: string) => ({
-    type,
-    status: 'True',
-    reason: 'Test',
-    message: '',
-    lastTransitionTime: now,
-  });
-  await client.create(PEER, {
-    metadata: { name },
-    spec: { clusterID: IDS[name], pins: ['0'.repeat(64)], roles: ['Provider'] },
-  } as never);
-  const status = { conditions: [condition('Ready'), condition('NetworkReady')] };
-  await client.patch(PEER, name, undefined, { status }, { type: 'merge', subresource: 'status' });
-  await client.create(CLAIM, { metadata: { name }, spec: { peer: name } } as never);
-  const granted = { cpu: '4', memory: '8Gi', pods: '20' };
-  await client.patch(
-    CLAIM,
-    name,
-    undefined,
-    { status: { granted, conditions: [condition('Granted')] } },
-    { type: 'merge', subresource: 'status' },
-  );
-  const theirs = [{ purpose: 'Pod', real: '10.244.0.0/16', view: VIEWS[name] }];
-  await client.create(VIEW, {
-    metadata: { name },
-    spec: { peer: name, clusterID: IDS[name], theirs, ours: [] },
-  } as never);
-};
-
-/** What a working webhook looks like to the controller; the pods below come as it would leave them. */
-const makeWebhook = async (): Promise<void> => {
-  for (const name of ['fluvia-remote', 'fluvia']) {
-    await client.create(resources.MUTATING_WEBHOOK_CONFIGURATION, {
-      metadata: { name },
-      webhooks: [
-        {
-          name: `${name}.fluvia.dev`,
-          admissionReviewVersions: ['v1'],
-          sideEffects: 'None',
-          failurePolicy: 'Ignore',
-          objectSelector: { matchLabels: { 'test/never': 'true' } },
-          clientConfig: {
-            service: { name: 'fluvia-webhook', namespace: 'fluvia-system', path: '/admit/remote' },
-          },
-          rules: [{ apiGroups: [''], apiVersions: ['v1'], operations: ['CREATE'], resources: ['pods'] }],
-        },
-      ],
-    } as never);
-  }
-  await client.create(resources.ENDPOINT_SLICE, {
-    metadata: {
-      name: 'fluvia-webhook-x',
-      namespace: 'fluvia-system',
-      labels: { 'kubernetes.io/service-name': 'fluvia-webhook' },
-    },
-    addressType: 'IPv4',
-    endpoints: [{ addresses: ['10.244.0.9'], conditions: { ready: true } }],
-    ports: [],
-  } as never);
-  await ensureCertificate(client, systemClock, 'fluvia-system');
-};
-
-const makeHomeNode = async (): Promise<void> => {
-  await client.create(resources.NODE, { metadata: { name: 'n1', labels: { 'kubernetes.io/os': 'linux' } } });
-  const amounts = { cpu: '4', memory: '8Gi', pods: '20' };
-  const conditions = [
-    { type: 'Ready', status: 'True', reason: 'Test', lastTransitionTime: new Date().toISOString() },
-  ];
-  await client.patch(
-    resources.NODE,
-    'n1',
-    undefined,
-    { status: { capacity: amounts, allocatable: amounts, conditions } },
-    { type: 'merge', subresource: 'status' },
-  );
-};
-
-beforeAll(async () => {
-  server = await startControlPlane();
-  client = createKubeClient(server.access);
-  for (const name of ['fluvia-system', 'shop'])
-    await client.create(resources.NAMESPACE, { metadata: { name } });
-  await applyCrds();
-  await client.create(NETWORK_CONFIG, {
-    metadata: { name: 'default' },
-    spec: { podCIDRs: ['10.244.0.0/16'] },
-  } as never);
-  await makeHomeNode();
-  await makeWebhook();
-  for (const name of Object.keys(IDS)) await makePeer(name);
+  [east] = peers as [FakePeer, FakePeer];
   const log = createLogger({
     level: 'warn',
     write: (line) => process.env['FLUVIA_TEST_LOG'] && process.stderr.write(line),
   });
   const deps: ControllerDeps = {
     client,
-    informers: createInformerFactory(client, stop.signal),
+    informers: createInformerFactory(client, term.signal),
     clock: systemClock,
     log,
     metrics: createMetrics(),
@@ -180,11 +83,27 @@ beforeAll(async () => {
     podIP: '127.0.0.1',
     leaderTransitions: 1,
   };
-  await startConsumer(deps, createFakeLinks(peers), HOME_ID, stop.signal);
+  await startConsumer(deps, createFakeLinks(peers), HOME_ID, term.signal);
+};
+
+beforeAll(async () => {
+  server = await startControlPlane();
+  client = createKubeClient(server.access);
+  for (const name of ['fluvia-system', 'shop'])
+    await client.create(resources.NAMESPACE, { metadata: { name } });
+  await applyCrds(client);
+  await client.create(NETWORK_CONFIG, {
+    metadata: { name: 'default' },
+    spec: { podCIDRs: ['10.244.0.0/16'] },
+  } as never);
+  await makeHomeNode(client);
+  await makeWebhook(client);
+  for (const name of Object.keys(IDS)) await makePeer(client, name);
+  await startHome();
 }, 180_000);
 
 afterAll(async () => {
-  stop.abort();
+  term?.abort();
   await client?.close();
   await server?.stop();
 });
@@ -358,10 +277,13 @@ describe('the consumer', () => {
     const service = east.sent(OBJECTS).items.get('Service/shop/web');
     expect(service).toMatchObject({ body: { spec: { type: 'ClusterIP', selector: { app: 'web' } } } });
     expect(JSON.stringify(service)).not.toMatch(/nodePort|clusterIPs|"10\.96/);
-    const seen = sliceOf(east)?.endpoints.map((e) => `${e.clusterID[0]} ${e.address} ${e.ready}`);
-    expect(seen?.toSorted()).toEqual([
-      'h 10.244.0.20 true',
-      'h 10.244.0.21 true',
+    const seen = () =>
+      sliceOf(east)
+        ?.endpoints.map((e) => `${e.clusterID[0]} ${e.address} ${e.ready}`)
+        .toSorted();
+    expect(seen()).toEqual([
+      'h 10.244.0.20 false',
+      'h 10.244.0.21 false',
       'w 10.244.1.5 true',
       'w 10.244.1.6 true',
     ]);
@@ -374,6 +296,8 @@ describe('the consumer', () => {
         ports: [{ protocol: 'TCP', port: 8080 }],
       })),
     });
+    await acknowledge(client, { 'east-endpoints-0': 100 });
+    await waitUntil('they are ready once let through', () => seen()?.[0] === 'h 10.244.0.20 true');
   });
 
   it('serves logs -f to the API server at once, and 401 to strangers', async () => {
@@ -418,6 +342,78 @@ describe('the consumer', () => {
     const pem = (name: string): string => readFileSync(join(server.folder, name), 'utf8');
     expect(await status({ cert: pem('proxy.crt'), key: pem('proxy.key') })).toBe(403);
     expect(await status({ cert: pem('admin.crt'), key: pem('admin.key') })).toBe(200);
+  });
+
+  it('splices exec to the peer', async () => {
+    const pod = (await podsOf('shop')).find((p) => p.spec.nodeName === 'fluvia-east');
+    east.serve((request) => {
+      expect(request).toMatchObject({ verb: 'exec', container: 'web', query: { command: ['cat'] } });
+      expect(request.headers['upgrade']).toBe('SPDY/3.1');
+      const headers = {
+        connection: 'Upgrade',
+        upgrade: 'SPDY/3.1',
+        'x-stream-protocol-version': 'v4.channel.k8s.io',
+      };
+      return { status: 101, headers, body: new PassThrough() };
+    });
+    const exec = (container: string) =>
+      client.upgrade(
+        'POST',
+        `/api/v1/namespaces/shop/pods/${pod?.metadata.name}/exec?command=cat&stdin=true&stdout=true&container=${container}`,
+        {
+          connection: 'Upgrade',
+          upgrade: 'SPDY/3.1',
+          'x-stream-protocol-version': 'v4.channel.k8s.io',
+        },
+      );
+    const { socket, headers } = await exec('web');
+    expect(headers['x-stream-protocol-version']).toBe('v4.channel.k8s.io');
+    socket.write('echo me');
+    expect(String(await new Promise((resolve) => socket.once('data', resolve)))).toBe('echo me');
+    socket.destroy();
+    await expect(exec('intruder')).rejects.toThrow(/intruder/);
+  });
+
+  it('is idle when nothing happens: only Leases are written, nothing is listed', async () => {
+    const count = async () => ({
+      lists: await server.requests(client, { verb: 'LIST' }),
+      patches: await server.requests(client, { verb: 'PATCH' }),
+      leases: await server.requests(client, { verb: 'PATCH', resource: 'leases' }),
+      posts: await server.requests(client, { verb: 'POST' }),
+    });
+    await sleep(2000);
+    const before = await count();
+    await sleep(12_000);
+    const after = await count();
+    const patches = after.patches - before.patches;
+    expect(patches - (after.leases - before.leases)).toBe(0);
+    expect(after.posts).toBe(before.posts);
+    expect(after.lists).toBe(before.lists);
+  });
+
+  it('a new leader takes over without touching anything that runs', async () => {
+    const before = (await podsOf('shop')).map((p) => `${p.metadata.uid} ${p.status?.phase}`).toSorted();
+    const generation = (await client.get(OFFER, 'east-endpoints-0'))?.metadata.generation;
+    told = peers.map((peer) => ({ twins: peer.tell(TWINS).items, statuses: peer.tell(SHADOW_STATUS).items }));
+    const shadows = [...east.sent(SHADOWS).items.keys()].toSorted();
+    term.abort();
+    await startHome();
+    await waitUntil('all is published', () =>
+      peers.every((p) => p.sent(NAMESPACES).complete && p.sent(OBJECTS).complete && p.sent(SHADOWS).complete),
+    );
+    expect([...east.sent(SHADOWS).items.keys()].toSorted()).toEqual(shadows);
+    expect(east.sent(NAMESPACES).items.has('shop')).toBe(true);
+    expect([...east.sent(OBJECTS).items.keys()].map((id) => String(id.split('/')[0])).toSorted()).toEqual([
+      'ConfigMap',
+      'EndpointSlice',
+      'Service',
+    ]);
+    await sleep(1000);
+    expect((await podsOf('shop')).map((p) => `${p.metadata.uid} ${p.status?.phase}`).toSorted()).toEqual(
+      before,
+    );
+    expect(isReady(await nodeOf('fluvia-east'))).toBe(true);
+    expect((await client.get(OFFER, 'east-endpoints-0'))?.metadata.generation).toBe(generation);
   });
 
   it('calls a node and its pods not ready when the peer is lost, and takes it back', async () => {
