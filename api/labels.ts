@@ -65,6 +65,8 @@ export const FINALIZERS = {
   floated: 'fluvia.dev/floated',
   /** On a Peer that is a provider: held until its virtual nodes are drained and gone. */
   offloading: 'fluvia.dev/offloading',
+  /** On a Peer that is a consumer: held until its shadows and twins are gone. */
+  twins: 'fluvia.dev/twins',
 } as const;
 
 /** Name of the DaemonSet of agents, the controller Deployment, and its Services. */

@@ -2,7 +2,7 @@
 import { NAMESPACES, OBJECTS, SHADOWS, SHADOW_STATUS, TWINS } from '../../api/collections.ts';
 import type { ItemOf, Links, PeerLink, Publisher, Subscriber } from '../../api/link.ts';
 import type { Peer } from '../../api/v1alpha1/peer.ts';
-import type { Informer } from '../../runtime/kube/informer.ts';
+import type { Change, Informer } from '../../runtime/kube/informer.ts';
 
 /** A consumer whose link exists (it may be down). */
 export interface Consumer {
@@ -27,6 +27,12 @@ export interface Consumers {
   /** Called for every present and future consumer; returns how to stop. */
   onConsumer(listener: (consumer: Consumer) => void): () => void;
 }
+
+/** Whether a change of a Peer is more than news of its link, which comes every few seconds. */
+export const isPeerNews = ({ type, object, old }: Change<Peer>): boolean =>
+  type !== 'updated' ||
+  old.metadata.generation !== object.metadata.generation ||
+  old.metadata.deletionTimestamp !== object.metadata.deletionTimestamp;
 
 const BY_CLUSTER = 'provider/cluster-id';
 

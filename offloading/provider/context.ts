@@ -24,7 +24,7 @@ export const GRANT = kube.fluviaResource('Grant', 'grants', false);
 const GRANT_POLICY = kube.fluviaResource('GrantPolicy', 'grantpolicies', false);
 const FABRIC_NODE = kube.fluviaResource('FabricNode', 'fabricnodes', false);
 const VIEW = kube.fluviaResource('View', 'views', false);
-const PEER = kube.fluviaResource('Peer', 'peers', false);
+export const PEER = kube.fluviaResource('Peer', 'peers', false);
 
 /** Resources of the reflected kinds. */
 export const REFLECTED: Readonly<Record<ReflectedKind, kube.ResourceRef>> = {

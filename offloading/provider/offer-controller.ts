@@ -1,12 +1,15 @@
 /** Opens the addresses of shadows to their consumers, and to the peers that a namespace is shared with. One key per peer. */
 import { Ipv4String } from '../../api/cidr.ts';
+import { ANNOTATIONS } from '../../api/labels.ts';
 import { runController, type WatchSource } from '../../runtime/kube/controller.ts';
 import type { Change, Informer } from '../../runtime/kube/informer.ts';
 import type { HasMetadata, Pod } from '../../runtime/kube/types.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
+import { isPeerNews } from './consumers.ts';
 import { FIELD_MANAGER, OFFER, type ProviderContext } from './context.ts';
 import { isShadowOffer, planOffers, type ShadowAddress } from './plan-offers.ts';
 import { sharedWithOf } from './plan-twin.ts';
+import { homeOfLabels } from './twins.ts';
 
 /** Addresses that come within this time are one change of an Offer. */
 const GATHER_MS = 50;
@@ -78,10 +81,15 @@ export const runOfferController = (context: ProviderContext, signal: AbortSignal
             ? []
             : peersOf(clustersOf(object.metadata.namespace ?? '')),
         ),
-        source(namespaces, ({ object, old }) =>
-          twins.homeOf(object.metadata.name) === undefined && old === undefined ? [] : allPeers(),
-        ),
-        source(peers, ({ object }) => [object.metadata.name]),
+        source(namespaces, ({ type, object, old }) => {
+          const isTwin = homeOfLabels(object) !== undefined;
+          const same =
+            type === 'updated' &&
+            object.metadata.annotations?.[ANNOTATIONS.sharedWith] ===
+              old.metadata.annotations?.[ANNOTATIONS.sharedWith];
+          return isTwin && !same ? allPeers() : [];
+        }),
+        source(peers, (change) => (isPeerNews(change) ? [change.object.metadata.name] : [])),
         source(offers, ({ object }) => (isShadowOffer(object, object.spec.peer) ? [object.spec.peer] : [])),
       ],
       reconcile,

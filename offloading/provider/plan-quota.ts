@@ -135,6 +135,12 @@ export const sumAmounts = (all: Iterable<Amounts>): Amounts => {
   return total;
 };
 
+/** `total` without `part`, which it holds; what becomes zero is left out. */
+export const subtractAmounts = (total: Amounts, part: Amounts): Amounts =>
+  Object.fromEntries(
+    Object.entries(combine(total, part, (x, y) => x - y)).filter(([, amount]) => amount !== 0),
+  );
+
 /**
  * What is missing for `needed` beside `used`; empty when it fits. A resource that the grant doesn't name is not given at
  * all, but for `pods`, which is then unlimited.

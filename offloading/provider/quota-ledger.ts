@@ -3,7 +3,14 @@
  * pods which come at once can't all see the same free room. The ShadowPods are the record; the ledger is rebuilt of them.
  */
 import type { ResourceList } from '../../api/quantity.ts';
-import { amountsGiven, shortages, sumAmounts, type Amounts, type Shortage } from './plan-quota.ts';
+import {
+  amountsGiven,
+  shortages,
+  subtractAmounts,
+  sumAmounts,
+  type Amounts,
+  type Shortage,
+} from './plan-quota.ts';
 
 interface Entry {
   readonly grant: string;
@@ -24,18 +31,20 @@ export interface QuotaLedger {
 /** Makes an empty ledger. */
 export const createQuotaLedger = (): QuotaLedger => {
   const entries = new Map<string, Entry>();
-  const byGrant = new Map<string, Map<string, Amounts>>();
+  // Kept as a running sum: amounts are whole numbers, so that adding and taking away is exact.
+  const totals = new Map<string, Amounts>();
   const listeners = new Set<(grant: string, freed: boolean) => void>();
   const changed = (grant: string, freed: boolean): void => {
     for (const listener of listeners) listener(grant, freed);
   };
+  const usedBy = (grant: string): Amounts => totals.get(grant) ?? {};
   const release = (key: string): void => {
     const entry = entries.get(key);
     if (entry === undefined) return;
     entries.delete(key);
-    const ofGrant = byGrant.get(entry.grant);
-    ofGrant?.delete(key);
-    if (ofGrant?.size === 0) byGrant.delete(entry.grant);
+    const left = subtractAmounts(usedBy(entry.grant), entry.amounts);
+    if (Object.keys(left).length === 0) totals.delete(entry.grant);
+    else totals.set(entry.grant, left);
     changed(entry.grant, true);
   };
   const record = (key: string, grant: string, amounts: Amounts): void => {
@@ -43,24 +52,20 @@ export const createQuotaLedger = (): QuotaLedger => {
     if (old?.grant === grant && JSON.stringify(old.amounts) === JSON.stringify(amounts)) return;
     release(key);
     entries.set(key, { grant, amounts });
-    const ofGrant = byGrant.get(grant) ?? new Map<string, Amounts>();
-    ofGrant.set(key, amounts);
-    byGrant.set(grant, ofGrant);
+    totals.set(grant, sumAmounts([usedBy(grant), amounts]));
     changed(grant, false);
   };
-  const usedBut = (grant: string, except: string | undefined): Amounts =>
-    sumAmounts(
-      [...(byGrant.get(grant) ?? [])].filter(([key]) => key !== except).map(([, amounts]) => amounts),
-    );
   return {
     reserve: (key, grant, granted, needed) => {
-      const missing = shortages(amountsGiven(granted), usedBut(grant, key), needed);
+      const old = entries.get(key);
+      const others = old?.grant === grant ? subtractAmounts(usedBy(grant), old.amounts) : usedBy(grant);
+      const missing = shortages(amountsGiven(granted), others, needed);
       if (missing.length === 0) record(key, grant, needed);
       return missing;
     },
     record,
     release,
-    usedBy: (grant) => usedBut(grant, undefined),
+    usedBy,
     onChange: (listener) => {
       listeners.add(listener);
       return () => void listeners.delete(listener);

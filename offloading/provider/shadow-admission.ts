@@ -5,20 +5,25 @@ import type { ShadowPod } from '../../api/v1alpha1/shadow-pod.ts';
 import { isAlreadyExists } from '../../runtime/kube/errors.ts';
 import { FIELD_MANAGER, SHADOW_POD, type ProviderContext } from './context.ts';
 import { asPeeringCall, isRefusal } from './peering-errors.ts';
-import { planPod, type TranslatedPod } from './plan-pod.ts';
+import { planPod, type PodPlan, type PodSecurityLevel, type TranslatedPod } from './plan-pod.ts';
 import { describeShortages, podAmounts, type Amounts } from './plan-quota.ts';
 import type { ShadowItem, ShadowState } from './shadow-state.ts';
 
 export type Admission =
   | { readonly accepted: true }
-  /** `grant` is the one whose growth may change the answer. */
-  | { readonly accepted: false; readonly reason: string; readonly message: string; readonly grant?: string };
+  /** `mayChange`: another answer is possible when the grant or its use changes. */
+  | {
+      readonly accepted: false;
+      readonly reason: string;
+      readonly message: string;
+      readonly mayChange: boolean;
+    };
 
-const refused = (reason: string, message: string, grant?: string): Admission => ({
+const refused = (reason: string, message: string, mayChange = false): Admission => ({
   accepted: false,
   reason,
   message,
-  ...(grant === undefined ? {} : { grant }),
+  mayChange,
 });
 
 const shadowOf = (
@@ -48,11 +53,30 @@ const shadowOf = (
   },
 });
 
-const amountsOf = (pod: TranslatedPod): Amounts | string => {
+interface Translation {
+  readonly level: PodSecurityLevel;
+  readonly plan: PodPlan;
+  readonly needed: Amounts;
+}
+
+/** Items don't change: a pod that waits for room is translated once, however often it is looked at. */
+const translations = new WeakMap<ShadowItem, Translation>();
+
+const translate = (item: ShadowItem, clusterID: string, level: PodSecurityLevel): Translation => {
+  const known = translations.get(item);
+  if (known?.level === level) return known;
+  const made = translateNow(item, clusterID, level);
+  translations.set(item, made);
+  return made;
+};
+
+const translateNow = (item: ShadowItem, clusterID: string, level: PodSecurityLevel): Translation => {
+  const plan = planPod({ ...item, clusterID }, level);
+  if (!plan.ok) return { level, plan, needed: {} };
   try {
-    return podAmounts(pod.spec);
+    return { level, plan, needed: podAmounts(plan.pod.spec) };
   } catch (error) {
-    return messageOf(error);
+    return { level, plan: { ok: false, reason: 'InvalidSpec', message: messageOf(error) }, needed: {} };
   }
 };
 
@@ -76,15 +100,13 @@ export const admitShadow = async (
     grant.metadata.deletionTimestamp !== undefined ||
     grant.spec.peer !== consumer.link.peer
   ) {
-    return refused('NoGrant', `nothing is granted for claim ${item.claim}`, grantName);
+    return refused('NoGrant', `nothing is granted for claim ${item.claim}`, true);
   }
-  const plan = planPod({ ...item, clusterID }, context.podSecurity());
+  const { plan, needed } = translate(item, clusterID, context.podSecurity());
   if (!plan.ok) return refused(plan.reason, plan.message);
-  const needed = amountsOf(plan.pod);
-  if (typeof needed === 'string') return refused('InvalidSpec', needed);
   const ledgerKey = `${twin}/${state.name}`;
   const missing = context.ledger.reserve(ledgerKey, grantName, grant.spec.resources, needed);
-  if (missing.length > 0) return refused('QuotaExceeded', describeShortages(missing), grantName);
+  if (missing.length > 0) return refused('QuotaExceeded', describeShortages(missing), true);
   try {
     await asPeeringCall(() =>
       context.asPeering(clusterID).create(SHADOW_POD, shadowOf(state, item, twin, grantName, plan.pod), {

@@ -5,6 +5,7 @@ import { runController, watchSource, type ReconcileResult } from '../../runtime/
 import { POD } from '../../runtime/kube/resources.ts';
 import type { HasMetadata } from '../../runtime/kube/types.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
+import { isPeerNews } from './consumers.ts';
 import { FIELD_MANAGER, SHADOW_POD, SHADOWS_BY_ORIGIN, type ProviderContext } from './context.ts';
 import { createItemSource } from './item-source.ts';
 import { createRetryDelays } from './retry-delays.ts';
@@ -22,6 +23,9 @@ import { createWaiters } from './waiters.ts';
 const grantTopic = (grant: string): string => `grant:${grant}`;
 /** A missing object is looked for again this often, in case it isn't one of ours. */
 const LOOK_AGAIN_MS = 10_000;
+/** So many waiting pods are tried when room comes free; the rest have their turn later. */
+const WAKE_AT_ONCE = 256;
+const NEXT_TURN_MS = 30_000;
 /** Freed room is given out after this, so that a burst of ends is one look. */
 const GATHER_MS = 100;
 
@@ -80,14 +84,15 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
   };
 
   const admit = async (state: ShadowState): Promise<ReconcileResult | void> => {
+    const topic = grantTopic(`${state.consumer?.link.peer ?? ''}-${state.item?.claim ?? ''}`);
+    // Before the answer, so that room which comes free right after it isn't missed.
+    waiters.wait(topic, state.key);
     const admission = await admitShadow(context, state, signal);
+    if (admission.accepted || !admission.mayChange) waiters.stop(topic, state.key);
     if (admission.accepted) return { requeueAfterMs: 1000 };
     refuse(state, state.item?.uid ?? '', admission.reason, admission.message);
-    deps.log.info('pod refused', { key: state.key, reason: admission.reason, message: admission.message });
-    if (admission.grant === undefined) return undefined;
-    waiters.wait(grantTopic(admission.grant), state.key);
-    // In case that room came free between the answer and the line above.
-    return { requeueAfterMs: 30_000 };
+    deps.log.debug('pod refused', { key: state.key, reason: admission.reason, message: admission.message });
+    return undefined;
   };
 
   const create = async (state: ShadowState, shadow: ShadowPod): Promise<ReconcileResult | void> => {
@@ -185,7 +190,7 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
   };
 
   const wakers = [
-    ledger.onChange((grant, freed) => freed && waiters.wake(grantTopic(grant))),
+    ledger.onChange((grant, freed) => freed && waiters.wake(grantTopic(grant), WAKE_AT_ONCE)),
     grants.onChange(({ object }) => waiters.wake(grantTopic(object.metadata.name))),
     offers.onChange(({ object }) => waiters.wake(openTopic(object.spec.peer))),
     fabricNodes.onChange(() => {
@@ -207,6 +212,17 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
   ];
   signal.addEventListener('abort', () => wakers.forEach((stop) => stop()), { once: true });
 
+  /** Small pods behind large ones that don't fit have their turn, too. */
+  const takeTurns = async (): Promise<void> => {
+    while (!signal.aborted) {
+      await deps.clock.sleep(NEXT_TURN_MS, signal);
+      for (const topic of waiters.topics().filter((one) => one.startsWith(grantTopic('')))) {
+        waiters.wake(topic, WAKE_AT_ONCE);
+      }
+    }
+  };
+  void takeTurns();
+
   return runController(
     {
       name: 'offloading.shadow',
@@ -219,7 +235,7 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
             ? []
             : keysOfTwin(object),
         ),
-        watchSource(peers, ({ object }) => keysOfPeer(object.spec.clusterID)),
+        watchSource(peers, (change) => (isPeerNews(change) ? keysOfPeer(change.object.spec.clusterID) : [])),
       ],
       reads: [
         grants,

@@ -24,6 +24,7 @@
  *     rbac.authorization  rolebindings                              get create patch
  *     rbac.authorization  clusterroles  [fluvia-peering]            bind
  *     fluvia.dev          peers grants grantpolicies views fabricnodes shadowpods     list watch
+ *     fluvia.dev          peers                                     patch   (finalizer fluvia.dev/twins)
  *     fluvia.dev          grants/status                             patch
  *     fluvia.dev          offers                                    list watch create update delete
  *     events.k8s.io       events                                    create patch
@@ -45,6 +46,7 @@ import { runObjectController } from './object-controller.ts';
 import { runOfferController } from './offer-controller.ts';
 import { runShadowPodController } from './shadow-pod-controller.ts';
 import { runTwinController } from './twin-controller.ts';
+import { runTwinHoldController } from './twin-hold-controller.ts';
 
 /** Starts the provider's controllers in the leader; they run until `signal` aborts. Resolves once they are started. */
 export const startProvider = async (
@@ -59,6 +61,7 @@ export const startProvider = async (
   links.handleContainerStreams(createContainerStreamHandler(context));
   const controllers = {
     twin: runTwinController,
+    twinHold: runTwinHoldController,
     shadow: runShadowPodController,
     offer: runOfferController,
     object: runObjectController,

@@ -1,9 +1,11 @@
 /** Keeps one twin namespace for each namespace that a consumer opens to this cluster. */
 import { PEERING_CLUSTER_ROLE, PEERS_NAMESPACE, LABELS, MANAGED_BY } from '../../api/labels.ts';
 import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
-import { isAlreadyExists } from '../../runtime/kube/errors.ts';
+import { ERROR_CODES, FluviaError, messageOf } from '../../api/errors.ts';
+import { isAlreadyExists, isForbidden } from '../../runtime/kube/errors.ts';
 import { NAMESPACE, ROLE_BINDING } from '../../runtime/kube/resources.ts';
 import type { Namespace } from '../../runtime/kube/types.ts';
+import { isPeerNews } from './consumers.ts';
 import { FIELD_MANAGER, type ProviderContext } from './context.ts';
 import { createItemSource } from './item-source.ts';
 import { planTwin, readyTwin, type TwinMeta, type TwinStatus, type TwinWorld } from './plan-twin.ts';
@@ -46,13 +48,17 @@ export const runTwinController = (context: ProviderContext, signal: AbortSignal)
   const observe = (clusterID: string, homeNamespace: string): TwinWorld => {
     const consumer = consumers.get(clusterID);
     const namespace = twins.of(clusterID, homeNamespace);
+    const wanted = consumer?.namespaces.get(homeNamespace);
+    const peerGone = consumers.stateOf(clusterID) === 'gone';
+    // Counted only where it matters: it looks at all pods.
+    const mayGo = peerGone || wanted === undefined;
     return {
       clusterID,
       peer: consumers.peerOf(clusterID)?.metadata.name ?? '',
       homeNamespace,
-      wanted: consumer?.namespaces.get(homeNamespace),
+      wanted,
       complete: consumer?.namespaces.isComplete() ?? false,
-      peerGone: consumers.stateOf(clusterID) === 'gone',
+      peerGone,
       twin:
         namespace === undefined
           ? undefined
@@ -64,7 +70,7 @@ export const runTwinController = (context: ProviderContext, signal: AbortSignal)
             },
       isTaken: (name) => namespaces.get(undefined, name) !== undefined,
       podSecurity: context.podSecurity(),
-      remaining: namespace === undefined ? 0 : remainingIn(namespace.metadata.name),
+      remaining: namespace === undefined || !mayGo ? 0 : remainingIn(namespace.metadata.name),
     };
   };
 
@@ -98,6 +104,16 @@ export const runTwinController = (context: ProviderContext, signal: AbortSignal)
       // Somebody took the name meanwhile: the cache will say so, and the next plan picks another.
       if (isAlreadyExists(error)) return undefined;
       throw error;
+    }
+  };
+
+  /** A missing right may be one that isn't known everywhere yet, right after an installation: it is asked for soon again. */
+  const soon = async (key: string): Promise<ReconcileResult | void> => {
+    try {
+      return await reconcile(key);
+    } catch (error) {
+      if (!isForbidden(error)) throw error;
+      throw new FluviaError(ERROR_CODES.FORBIDDEN, messageOf(error), { kind: 'waiting', cause: error });
     }
   };
 
@@ -171,11 +187,11 @@ export const runTwinController = (context: ProviderContext, signal: AbortSignal)
       sources: [
         items,
         watchSource(namespaces, ({ object, old }) => [...keyOfTwin(object), ...(old ? keyOfTwin(old) : [])]),
-        watchSource(peers, ({ object }) => twinsOfPeer(object.spec.clusterID)),
+        watchSource(peers, (change) => (isPeerNews(change) ? twinsOfPeer(change.object.spec.clusterID) : [])),
         watchSource(policies, () => namespaces.list().flatMap(keyOfTwin)),
       ],
       reads: [shadows, pods],
-      reconcile,
+      reconcile: soon,
       log: deps.log,
       clock: deps.clock,
       metrics: deps.metrics,

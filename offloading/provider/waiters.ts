@@ -5,8 +5,12 @@ export interface Waiters {
   wait(topic: string, key: string): void;
   /** Forgets it. */
   stop(topic: string, key: string): void;
-  /** Gives every key that waits for `topic` to `enqueue`, and forgets them: who must wait on says so again. */
-  wake(topic: string): void;
+  /**
+   * Gives keys that wait for `topic` to `enqueue`, at most `limit`, the longest waiting first, and forgets them: who must
+   * wait on says so again and is last then.
+   */
+  wake(topic: string, limit?: number): void;
+  topics(): readonly string[];
 }
 
 /** Makes an empty register; `enqueue` is called for each key that is woken. */
@@ -23,10 +27,14 @@ export const createWaiters = (enqueue: (key: string) => void): Waiters => {
       keys?.delete(key);
       if (keys?.size === 0) topics.delete(topic);
     },
-    wake: (topic) => {
+    wake: (topic, limit = Infinity) => {
       const keys = topics.get(topic);
-      topics.delete(topic);
-      for (const key of keys ?? []) enqueue(key);
+      if (keys === undefined) return;
+      const woken = [...keys].slice(0, limit);
+      for (const key of woken) keys.delete(key);
+      if (keys.size === 0) topics.delete(topic);
+      for (const key of woken) enqueue(key);
     },
+    topics: () => [...topics.keys()],
   };
 };

@@ -288,6 +288,16 @@ describe('unpeering', () => {
       );
     }
     expect((await stage.admin.list(SHADOW_POD, { namespace: 'shop' })).items).toEqual([]);
+    // The Peer stays as long as something of it does. Without a namespace controller the test ends the namespaces.
+    expect(await stage.admin.get(PEER, 'home')).toBeDefined();
+    for (const name of ['shop', 'mine-home']) {
+      const namespace = await stage.admin.get<Namespace>(NAMESPACE, name);
+      await stage.admin.request('PUT', `/api/v1/namespaces/${name}/finalize`, {
+        ...namespace,
+        spec: { finalizers: [] },
+      });
+    }
+    await until('the end of the Peer', async () => (await stage.admin.get(PEER, 'home')) === undefined);
     await until('no Offers', async () => (await stage.admin.list(OFFER)).items.length === 0);
     expect((await stage.admin.get<Namespace>(NAMESPACE, 'mine'))?.metadata.deletionTimestamp).toBeUndefined();
   });
