@@ -72,8 +72,13 @@ const RECIPES = {
   },
   web: {
     entrypoint: ['/web'],
-    inputs: async () => [text('web.c')],
-    stage: (root) => compileStatic(source('web.c'), join(root, 'web'), ['-pthread']),
+    inputs: async () => [text('web.c'), stampOf(programPath('busybox'))],
+    // with a shell, as most images have: `kubectl exec` is to show something
+    stage: async (root) => {
+      await stageBusybox(root);
+      stageEtc(root);
+      await compileStatic(source('web.c'), join(root, 'web'), ['-pthread']);
+    },
   },
   tools: {
     entrypoint: [],
