@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { createWriteStream, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createWriteStream, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,6 +16,7 @@ import { seenAs } from '../../api/views.ts';
 import { FABRIC_NODE, GATEWAY, NETWORK_CONFIG, OFFER, PEER, VIEW } from '../../network-fabric/kinds.ts';
 import { startNetworkControllers } from '../../network-fabric/start.ts';
 import { systemClock } from '../../runtime/clock.ts';
+import { execTool } from '../../runtime/host/exec.ts';
 import { createKubeClient, type KubeClient } from '../../runtime/kube/client.ts';
 import { createInformerFactory } from '../../runtime/kube/informer-factory.ts';
 import { NODE, POD } from '../../runtime/kube/resources.ts';
@@ -132,9 +133,9 @@ const control = async (cluster: Cluster, links: Links): Promise<void> => {
   await startNetworkControllers(deps, links, cluster.name.repeat(26), signal);
 };
 
-const startAgent = (cluster: Cluster, node: LabNode): void => {
+const startAgent = (cluster: Cluster, node: LabNode, path = process.env['PATH'] ?? ''): void => {
   const script = join(import.meta.dirname, 'agent-process.ts');
-  const argv = [process.execPath, script, node.name, cluster.access, cluster.socket];
+  const argv = ['env', `PATH=${path}`, process.execPath, script, node.name, cluster.access, cluster.socket];
   const child = spawn('nsenter', [...node.enter, ...argv], { stdio: ['ignore', 'pipe', 'pipe'] });
   const log = createWriteStream(join(folder, `${node.name}.log`), { flags: 'a' });
   child.stdout.pipe(log, { end: false });
@@ -292,6 +293,28 @@ describe('controllers and agents of two clusters', () => {
     });
     expect((await a1.exec('wg', ['show', 'fluvia0', 'public-key'])).trim()).toBe(key);
     expect(await request(podOf('a1'), address, { count: 20 })).not.toContain('failed');
+  });
+
+  it('name the tool that a node lacks, and recover when it is there', async () => {
+    const b = clusters[1] as Cluster;
+    const b2 = b.nodes[1] as LabNode;
+    const bin = join(folder, 'bin');
+    mkdirSync(bin);
+    for (const tool of ['ip', 'bridge', 'wg']) {
+      symlinkSync((await execTool('sh', ['-c', `command -v ${tool}`])).trim(), join(bin, tool));
+    }
+    const ready = async (status: string) => {
+      const node = await b.client.get<FabricNode>(FABRIC_NODE, 'b2');
+      return node?.status?.conditions?.find((item) => item.type === 'Ready' && item.status === status);
+    };
+    await killAgent(b2);
+    startAgent(b, b2, bin);
+    const condition = await eventually('HostToolMissing', () => ready('False'));
+    expect(condition.reason).toBe('HostToolMissing');
+    expect(condition.message).toMatch(/^nft is not installed on this node: put nft into the PATH/);
+    await killAgent(b2);
+    startAgent(b, b2);
+    await eventually('Ready', () => ready('True'));
   });
 
   it('take a peer away with everything that was for it', async () => {

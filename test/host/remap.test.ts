@@ -181,6 +181,19 @@ describe('three clusters with equal CIDRs', () => {
     await nodeA.exec('ip', ['route', 'del', `${gatewaySeen}/32`, 'dev', 'fluvia0']).catch(() => undefined);
   });
 
+  it('drop VXLAN frames that a pod makes', async () => {
+    const [, b1, b2] = pods;
+    if (b1 === undefined || b2 === undefined) throw new Error('no pods');
+    const send = `const s = require('dgram').createSocket('udp4'); let n = 0;
+      for (const to of process.argv.slice(1)) s.send('x'.repeat(60), 8473, to, () => { if (++n === 2) s.close() })`;
+    const targets = [b1.pod.node.address, b2.pod.node.address];
+    await b2.pod.exec(process.execPath, ['-e', send, ...targets]);
+    for (const chain of ['forward', 'input']) {
+      const text = await b2.pod.node.exec('nft', ['list', 'chain', 'ip', 'fluvia', chain]);
+      expect(text, `chain ${chain}`).toMatch(/udp dport 8473 .*counter packets [1-9]/);
+    }
+  });
+
   it('repair what was changed behind their back', async () => {
     expect(await syncAll()).toBeGreaterThan(0);
     expect(await syncAll()).toBe(0);
