@@ -1,7 +1,9 @@
 import { CLAIMS, GRANTS } from '../api/collections.ts';
+import { DnsSubdomain } from '../api/cluster-id.ts';
+import { messageOf } from '../api/errors.ts';
 import { API_VERSION, LABELS, MANAGED_BY } from '../api/labels.ts';
 import type { PeerLink } from '../api/link.ts';
-import type { ResourceList } from '../api/quantity.ts';
+import { parseResources, type ResourceList } from '../api/quantity.ts';
 import type { Grant, GrantPolicy } from '../api/v1alpha1/grant.ts';
 import type { Peer } from '../api/v1alpha1/peer.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
@@ -32,7 +34,7 @@ const roomOf = (node: Node): NodeRoom | undefined => {
 };
 
 /** Name of the Grant that answers a peer's claim. */
-export const grantName = (peer: string, claim: string): string => `${peer}-${claim}`.slice(0, 253);
+export const grantName = (peer: string, claim: string): string => `${peer}-${claim}`;
 
 const manifestOf = (peer: Peer, claim: string, plan: GrantPlan) => ({
   metadata: {
@@ -80,12 +82,41 @@ export const runGrantController = (
       terms: grant.spec.terms ?? {},
     });
 
+  const refuse = (link: PeerLink, claim: string, reason: string, message: string): void =>
+    link.publish(GRANTS).set(claim, { granted: false, reason, message, resources: {}, terms: {} });
+
+  /** What is wrong with a claim as such; a peer chooses names and amounts freely. */
+  const judgeClaim = (peer: Peer, claim: string, asked: ResourceList | undefined): string | undefined => {
+    if (
+      !DnsSubdomain.safeParse(claim).success ||
+      !DnsSubdomain.safeParse(grantName(peer.metadata.name, claim)).success
+    ) {
+      return 'the claim’s name is not a DNS name';
+    }
+    // Peer a's claim b-c and peer a-b's claim c would share a Grant.
+    const other = grants.get(undefined, grantName(peer.metadata.name, claim))?.spec;
+    if (other !== undefined && (other.peer !== peer.metadata.name || other.claim !== claim)) {
+      return 'another claim has this name here: name the claim differently';
+    }
+    try {
+      parseResources(asked);
+      return undefined;
+    } catch (error) {
+      return messageOf(error);
+    }
+  };
+
   const giveClaim = async (
     peer: Peer,
     link: PeerLink,
     claim: string,
     asked: ResourceList | undefined,
   ): Promise<void> => {
+    const wrong = judgeClaim(peer, claim, asked);
+    if (wrong !== undefined) {
+      refuse(link, claim, 'InvalidClaim', wrong);
+      return;
+    }
     const room = nodes
       .list()
       .map(roomOf)

@@ -31,6 +31,8 @@ export interface JoinServerOptions {
   readonly identity: Identity;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Throws when strangers ask too often. */
+  readonly mayAsk: () => void;
   /** Called with the joiner's Peer before the joiner is answered, so that it can dial at once. */
   readonly onPeer: (peer: Peer) => void;
 }
@@ -74,7 +76,7 @@ export const joinedPeer = (facts: JoinFacts): Peer => ({
 
 /** Makes the inviter's handler. */
 export const createJoinHandler = (options: JoinServerOptions): JoinHandler => {
-  const { client, identity, clock, log, onPeer } = options;
+  const { client, identity, clock, log, mayAsk, onPeer } = options;
 
   const record = async (invite: Invite, facts: JoinFacts): Promise<Invite> => {
     const { clusterID, pin, name } = facts;
@@ -177,6 +179,7 @@ export const createJoinHandler = (options: JoinServerOptions): JoinHandler => {
         throw badRequest('it is not signed with the invite’s key');
       }
     };
+    mayAsk();
     const { invite, existing } = await admit(facts, verify);
     onPeer(await writePeer(facts, existing));
     if (invite !== undefined) await dropUsedUp(invite);

@@ -72,6 +72,8 @@ export interface LinkEnd extends PeerLink {
   dialFailed(error: unknown): void;
   /** Tells the peer that this side ends the peering; whether it heard. */
   leave(): Promise<boolean>;
+  /** Stops to work on it because this process stops: the peering itself stays, `signal` doesn't abort. */
+  stop(): void;
   /** Ends the link for good. */
   close(): void;
 }
@@ -95,7 +97,9 @@ export const createLink = (options: LinkOptions): LinkEnd => {
   const { identity, term, clock, collections, onLeft } = options;
   const log = options.log.child({ peer: options.peer.metadata.name });
   const { fabric } = peeringServices();
+  /** The peering is gone; and, before or without that, this process has stopped to work on it. */
   const closing = new AbortController();
+  const stopping = new AbortController();
   const publishers = new Map<
     string,
     { readonly collection: Collection; readonly end: PublisherEnd<unknown> }
@@ -201,13 +205,13 @@ export const createLink = (options: LinkOptions): LinkEnd => {
           refusedBefore = refused;
         });
       } catch (error) {
-        if (!mine.grpc.isOpen() || closing.signal.aborted) return;
+        if (!mine.grpc.isOpen() || stopping.signal.aborted) return;
         if (error instanceof FluviaError && error.kind === 'stalled') pause = 60_000;
         followProblems.set(name, messageOf(error));
         log.warn('a collection can’t be followed', { collection: name, err: error });
         tell();
       }
-      await clock.sleep(pause * (0.75 + Math.random() / 2), closing.signal);
+      await clock.sleep(pause * (0.75 + Math.random() / 2), stopping.signal);
       pause = Math.min(pause * 2, 60_000);
     }
   };
@@ -231,13 +235,13 @@ export const createLink = (options: LinkOptions): LinkEnd => {
         mine.grpc.destroy();
         return;
       }
-      await clock.sleep(LIMITS.pingEveryMs, closing.signal);
+      await clock.sleep(LIMITS.pingEveryMs, stopping.signal);
     }
   };
 
   const greet = async (grpc: GrpcClient): Promise<void> => {
     try {
-      const said = await grpc.unary(fabric.Hello, helloRequest());
+      const said = await grpc.unary(fabric.Hello, helloRequest(), { deadlineMs: LIMITS.silenceMs });
       const protocol = chooseProtocol(PROTOCOL, { min: said.protocol, max: said.protocol });
       if (protocol === undefined) {
         throw terminal(ERROR_CODES.PROTOCOL, `the peer chose protocol ${said.protocol}, unknown here`);
@@ -254,7 +258,7 @@ export const createLink = (options: LinkOptions): LinkEnd => {
   const attachClient = async (socket: Socket): Promise<void> => {
     const grpc = createGrpcClient(socket);
     const closed = new Promise<void>((resolve) => grpc.onClose(resolve));
-    if (closing.signal.aborted || peer.spec.paused) grpc.destroy();
+    if (stopping.signal.aborted || peer.spec.paused) grpc.destroy();
     try {
       await greet(grpc);
     } catch (error) {
@@ -323,7 +327,7 @@ export const createLink = (options: LinkOptions): LinkEnd => {
   };
 
   const attachServer = (socket: Socket): void => {
-    if (closing.signal.aborted || peer.spec.paused) {
+    if (stopping.signal.aborted || peer.spec.paused) {
       socket.destroy();
       return;
     }
@@ -422,7 +426,12 @@ export const createLink = (options: LinkOptions): LinkEnd => {
         return err instanceof FluviaError && err.code === ERROR_CODES.NOT_PEERED;
       }
     },
+    stop: () => {
+      stopping.abort();
+      disconnect('this controller has stopped');
+    },
     close: () => {
+      stopping.abort();
       disconnect('the peering has ended');
       closing.abort(linkDown('the peering has ended'));
       tell();

@@ -102,7 +102,10 @@ export const createLinkSet = (options: LinkSetOptions): LinkSet => {
     },
     remove,
     close: () => {
-      for (const name of entries.keys()) remove(name);
+      for (const { dialler, link } of entries.values()) {
+        dialler.stop();
+        link.stop();
+      }
     },
   };
 };

@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { CLAIMS, NAMESPACES, TWINS } from '../api/collections.ts';
 import { FluviaError } from '../api/errors.ts';
 import type { Claim } from '../api/v1alpha1/claim.ts';
@@ -15,17 +15,15 @@ import { CLAIM, GRANT, INVITE, PEER, VIRTUAL_NODE } from './resources.ts';
 
 /** Two or three whole peerings in one process over real TLS and gRPC on loopback; only the API servers are fakes. */
 
-const running: FakeCluster[] = [];
+type Finish = (cleanup: () => Promise<void>) => void;
 
-const start = async (...names: string[]): Promise<FakeCluster[]> => {
+const start = async (finish: Finish, ...names: string[]): Promise<FakeCluster[]> => {
   const clusters = await Promise.all(names.map(startFakeCluster));
-  running.push(...clusters);
+  finish(async () => {
+    await Promise.all(clusters.map((cluster) => cluster.stop()));
+  });
   return clusters;
 };
-
-afterEach(async () => {
-  await Promise.all(running.splice(0).map((cluster) => cluster.stop()));
-});
 
 const eventually = <T>(check: () => T): Promise<T> => vi.waitFor(check, { timeout: 15_000, interval: 25 });
 
@@ -49,9 +47,9 @@ const caught = async (promise: Promise<unknown>): Promise<FluviaError> => {
   return error as FluviaError;
 };
 
-describe('peering', { timeout: 30_000 }, () => {
-  it('joins by an invite, comes up, grants capacity and makes a virtual node', async () => {
-    const [east, home] = (await start('east', 'home')) as [FakeCluster, FakeCluster];
+describe.concurrent('peering', { timeout: 30_000 }, () => {
+  it('joins by an invite, comes up, grants capacity and makes a virtual node', async ({ onTestFinished }) => {
+    const [east, home] = (await start(onTestFinished, 'east', 'home')) as [FakeCluster, FakeCluster];
     const fingerprint = await peer(east, home);
     await eventually(() => {
       expect(home.kube.all<VirtualNode>(VIRTUAL_NODE).map((n) => n.metadata.name)).toEqual(['fluvia-east']);
@@ -80,8 +78,10 @@ describe('peering', { timeout: 30_000 }, () => {
     expect(east.kube.all<{ endpoints: unknown[] }>(ENDPOINT_SLICE)).toHaveLength(1);
   });
 
-  it('follows both ways, whoever dialled, and resumes after a break without telling anything twice', async () => {
-    const [east, home] = (await start('east', 'home')) as [FakeCluster, FakeCluster];
+  it('follows both ways, whoever dialled, and resumes after a break without telling anything twice', async ({
+    onTestFinished,
+  }) => {
+    const [east, home] = (await start(onTestFinished, 'east', 'home')) as [FakeCluster, FakeCluster];
     await peer(east, home);
     const namespaces = home.peering.links.get('east')!.publish(NAMESPACES);
     const heard = east.peering.links.get('home')!.follow(NAMESPACES);
@@ -113,8 +113,8 @@ describe('peering', { timeout: 30_000 }, () => {
     expect(told).toHaveLength(before + 2);
   });
 
-  it('carries container streams both ways', async () => {
-    const [east, home] = (await start('east', 'home')) as [FakeCluster, FakeCluster];
+  it('carries container streams both ways', async ({ onTestFinished }) => {
+    const [east, home] = (await start(onTestFinished, 'east', 'home')) as [FakeCluster, FakeCluster];
     await peer(east, home);
     east.peering.links.handleContainerStreams(async (link, request) => {
       expect(link.peer).toBe('home');
@@ -149,9 +149,9 @@ describe('peering', { timeout: 30_000 }, () => {
     expect(link.isUp()).toBe(true);
   });
 
-  it('unpeers from either side and leaves nothing', async () => {
+  it('unpeers from either side and leaves nothing', async ({ onTestFinished }) => {
     for (const side of ['east', 'home'] as const) {
-      const [east, home] = (await start('east', 'home')) as [FakeCluster, FakeCluster];
+      const [east, home] = (await start(onTestFinished, 'east', 'home')) as [FakeCluster, FakeCluster];
       await peer(east, home);
       await eventually(() => expect(home.kube.all(VIRTUAL_NODE)).toHaveLength(1));
       const link = home.peering.links.get('east')!;
@@ -169,8 +169,10 @@ describe('peering', { timeout: 30_000 }, () => {
     }
   });
 
-  it('cleans up alone when the other side is dead, and the other hears of it on return', async () => {
-    const [east, home] = (await start('east', 'home')) as [FakeCluster, FakeCluster];
+  it('cleans up alone when the other side is dead, and the other hears of it on return', async ({
+    onTestFinished,
+  }) => {
+    const [east, home] = (await start(onTestFinished, 'east', 'home')) as [FakeCluster, FakeCluster];
     await peer(east, home);
     await home.stop();
     await requestUnpeer(east.kube.client, 'home', { timeoutMs: 10_000 });
@@ -180,8 +182,10 @@ describe('peering', { timeout: 30_000 }, () => {
     await eventually(() => expect(home.kube.all(PEER)).toEqual([]));
   });
 
-  it('refuses invites that are used, expired, revoked, tampered with or its own, and leaves nothing', async () => {
-    const [east, home, west] = (await start('east', 'home', 'west')) as [
+  it('refuses invites that are used, expired, revoked, tampered with or its own, and leaves nothing', async ({
+    onTestFinished,
+  }) => {
+    const [east, home, west] = (await start(onTestFinished, 'east', 'home', 'west')) as [
       FakeCluster,
       FakeCluster,
       FakeCluster,
@@ -229,8 +233,10 @@ describe('peering', { timeout: 30_000 }, () => {
     await requestJoin(west.kube.client, formatToken(invite), { timeoutMs: 10_000 });
   });
 
-  it('gives a retry by the same joiner the same answer after a crash of either side', async () => {
-    const [east, home] = (await start('east', 'home')) as [FakeCluster, FakeCluster];
+  it('gives a retry by the same joiner the same answer after a crash of either side', async ({
+    onTestFinished,
+  }) => {
+    const [east, home] = (await start(onTestFinished, 'east', 'home')) as [FakeCluster, FakeCluster];
     const { token, invite } = await createInvite(east.kube.client, { endpoints: [east.endpoint] });
     // The inviter dies between recording the joiner and writing its Peer.
     let crashed = 0;
@@ -247,8 +253,8 @@ describe('peering', { timeout: 30_000 }, () => {
     await eventually(() => expect(east.kube.all(INVITE)).toEqual([]));
   });
 
-  it('lets one of two joiners with one use in', async () => {
-    const [east, home, west] = (await start('east', 'home', 'west')) as [
+  it('lets one of two joiners with one use in', async ({ onTestFinished }) => {
+    const [east, home, west] = (await start(onTestFinished, 'east', 'home', 'west')) as [
       FakeCluster,
       FakeCluster,
       FakeCluster,
@@ -264,8 +270,8 @@ describe('peering', { timeout: 30_000 }, () => {
     expect(east.kube.all(PEER)).toHaveLength(1);
   });
 
-  it('shrinks and grows a grant live', async () => {
-    const [east, home] = (await start('east', 'home')) as [FakeCluster, FakeCluster];
+  it('shrinks and grows a grant live', async ({ onTestFinished }) => {
+    const [east, home] = (await start(onTestFinished, 'east', 'home')) as [FakeCluster, FakeCluster];
     await peer(east, home);
     await eventually(() => expect(home.kube.all<Claim>(CLAIM)[0]?.status?.granted?.['cpu']).toBe('3200m'));
     await home.kube.client.patch(
@@ -279,8 +285,10 @@ describe('peering', { timeout: 30_000 }, () => {
     expect(home.kube.all(VIRTUAL_NODE)).toHaveLength(1);
   });
 
-  it('cuts both connections at once when the pin is dropped, and while paused', async () => {
-    const [east, home] = (await start('east', 'home')) as [FakeCluster, FakeCluster];
+  it('cuts both connections at once when the pin is dropped, and while paused', async ({
+    onTestFinished,
+  }) => {
+    const [east, home] = (await start(onTestFinished, 'east', 'home')) as [FakeCluster, FakeCluster];
     await peer(east, home);
     const pins = ['0'.repeat(64)];
     await east.kube.client.patch(PEER, 'home', undefined, { spec: { pins } }, { type: 'merge' });
@@ -290,8 +298,8 @@ describe('peering', { timeout: 30_000 }, () => {
     expect(east.peering.links.get('home')?.isUp()).toBe(false);
   });
 
-  it('pauses and resumes', async () => {
-    const [east, home] = (await start('east', 'home')) as [FakeCluster, FakeCluster];
+  it('pauses and resumes', async ({ onTestFinished }) => {
+    const [east, home] = (await start(onTestFinished, 'east', 'home')) as [FakeCluster, FakeCluster];
     await peer(east, home);
     const pause = (paused: boolean): Promise<unknown> =>
       east.kube.client.patch(PEER, 'home', undefined, { spec: { paused } }, { type: 'merge' });
@@ -305,8 +313,8 @@ describe('peering', { timeout: 30_000 }, () => {
     expect(home.kube.all(PEER)).toHaveLength(1);
   });
 
-  it('says what is wrong with an item and goes on', async () => {
-    const [east, home] = (await start('east', 'home')) as [FakeCluster, FakeCluster];
+  it('says what is wrong with an item and goes on', async ({ onTestFinished }) => {
+    const [east, home] = (await start(onTestFinished, 'east', 'home')) as [FakeCluster, FakeCluster];
     await peer(east, home);
     const link = home.peering.links.get('east')!;
     link.publish(NAMESPACES).set('bad', { mapping: 'nonsense' } as never);

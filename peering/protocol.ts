@@ -37,9 +37,13 @@ export const LIMITS = {
   /** Connections of all peers at once. */
   connections: 4096,
   handshakeMs: 10_000,
+  /** Longest try to reach one endpoint; a dead leader's address may swallow packets. */
+  dialMs: 4000,
   /** Longest life of a connection without a pin. */
   strangerMs: 20_000,
   callMs: 10_000,
+  /** Questions to the API server on behalf of strangers, per second. */
+  strangerAsksPerSecond: 10,
   pingEveryMs: 2000,
   /** Silence after which a link is Down. */
   silenceMs: 6000,

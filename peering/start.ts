@@ -13,8 +13,11 @@ import { createJoinHandler } from './join-server.ts';
 import { createLinkSet } from './links.ts';
 import { startListener } from './listener.ts';
 import { createPeerQueue, runPeerController } from './peer-controller.ts';
+import { registerPeeringMetrics } from './link-metrics.ts';
+import { LIMITS } from './protocol.ts';
 import { PEER } from './resources.ts';
 import { createTerm } from './term.ts';
+import { createTokens } from './tokens.ts';
 
 /** The peering capability as the leader runs it. */
 export interface Peering {
@@ -80,7 +83,9 @@ export const startPeering = async (
   for (const peer of peers.list()) if (peer.metadata.deletionTimestamp === undefined) links.ensure(peer);
 
   // From the API server, not from a cache: "not peered" makes the other side remove its end.
+  const mayAsk = createTokens(LIMITS.strangerAsksPerSecond, clock);
   const isPeered = async (pin: Pin): Promise<boolean> => {
+    mayAsk();
     const { items } = await client.list<Peer>(PEER, { signal });
     return items.some((p) => p.spec.pins.includes(pin) && p.metadata.deletionTimestamp === undefined);
   };
@@ -91,7 +96,14 @@ export const startPeering = async (
     ...(options.listenHost === undefined ? {} : { host: options.listenHost }),
     log,
     linkOf: (pin) => links.byPin(pin),
-    join: createJoinHandler({ client, identity, clock, log, onPeer: (peer) => void links.ensure(peer) }),
+    join: createJoinHandler({
+      client,
+      identity,
+      clock,
+      log,
+      mayAsk,
+      onPeer: (peer) => void links.ensure(peer),
+    }),
     isPeered,
   });
 
@@ -109,7 +121,9 @@ export const startPeering = async (
     }),
   );
 
+  const unregister = registerPeeringMetrics(deps.metrics, links);
   const stop = async (): Promise<void> => {
+    unregister();
     links.close();
     await listener.close();
     await Promise.allSettled(controllers);

@@ -94,10 +94,7 @@ export const dialPinned = (
         refuse(error instanceof FluviaError ? error : unreachable(messageOf(error), error));
       }
     };
-    const timer = setTimeout(
-      () => onError(new Error(`no answer in ${LIMITS.handshakeMs} ms`)),
-      LIMITS.handshakeMs,
-    );
+    const timer = setTimeout(() => onError(new Error(`no answer in ${LIMITS.dialMs} ms`)), LIMITS.dialMs);
     signal.addEventListener('abort', onAbort, { once: true });
     socket.on('error', onError).on('close', onClose).on('secureConnect', onSecure);
     if (signal.aborted) onAbort();
