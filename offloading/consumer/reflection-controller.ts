@@ -7,7 +7,7 @@ import type { ControllerDeps } from '../../runtime/deps.ts';
 import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
 import type { Informer } from '../../runtime/kube/informer.ts';
 import { CONFIG_MAP, SECRET } from '../../runtime/kube/resources.ts';
-import type { ConfigMap, Endpoint, Secret } from '../../runtime/kube/types.ts';
+import type { ConfigMap, Endpoint, Pod, Secret } from '../../runtime/kube/types.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import { freshGateways, isEnforced } from '../provider/plan-open-address.ts';
 import { selectedPeers, type Home } from './home.ts';
@@ -22,7 +22,7 @@ import {
   type EndpointOrigin,
   type ReflectedItem,
 } from './plan-objects.ts';
-import { configReferences } from './translate-pod.ts';
+import { configReferences, type ConfigReferences } from './translate-pod.ts';
 
 export interface ReflectionOptions {
   readonly deps: ControllerDeps;
@@ -33,8 +33,8 @@ export interface ReflectionOptions {
 
 /** What other controllers ask of the reflection. */
 export interface Reflection {
-  /** Publishes what the namespace has for the peer now; false while its caches are still filling. */
-  publish(link: PeerLink, namespace: string): boolean;
+  /** Publishes what this pod refers to, unless it is there already; false while the caches are still filling. */
+  publishFor(link: PeerLink, pod: Pod): boolean;
   /** Resolves when the caches of these namespaces have filled. */
   whenReady(namespaces: Iterable<string>, signal: AbortSignal): Promise<void>;
   /** Home's addresses that the peer must reach for what is reflected to it; undefined while that isn't known yet. */
@@ -55,7 +55,7 @@ export const startReflection = (options: ReflectionOptions, signal: AbortSignal)
   const queue = createWorkQueue({ clock: deps.clock });
   const configs = new Map<string, Configs>();
   /** Peer → namespace → ids published. */
-  const published = new Map<string, Map<string, ReadonlySet<string>>>();
+  const published = new Map<string, Map<string, Set<string>>>();
   const offers = new Map<string, Map<string, readonly OfferedAddress[]>>();
   /** Namespaces with endpoints that a peer isn't let through to yet. */
   const pending = new Set<string>();
@@ -103,11 +103,19 @@ export const startReflection = (options: ReflectionOptions, signal: AbortSignal)
       : { clusterID: view.spec.clusterID, peer, address: real, isOpen: true };
   };
 
-  const configItems = (
-    peer: string,
-    namespace: string,
-    { configMaps, secrets }: Configs,
-  ): ReflectedItem[] => {
+  const itemsOf = (namespace: string, references: ConfigReferences): ReflectedItem[] => {
+    const { configMaps, secrets } = configsOf(namespace);
+    const found = [
+      ...[...references.configMaps].map((name) => ['ConfigMap', configMaps.get(namespace, name)] as const),
+      ...[...references.secrets].map((name) => ['Secret', secrets.get(namespace, name)] as const),
+    ];
+    return found.flatMap(([kind, object]) => {
+      const item = object && planConfigItem(kind, object);
+      return item === undefined ? [] : [item];
+    });
+  };
+
+  const configItems = (peer: string, namespace: string): ReflectedItem[] => {
     const wanted = { configMaps: new Set<string>(), secrets: new Set<string>() };
     for (const pod of home.podsIn(namespace)) {
       if (home.virtualNodeOf(pod)?.spec.peer !== peer) continue;
@@ -115,14 +123,7 @@ export const startReflection = (options: ReflectionOptions, signal: AbortSignal)
       for (const name of references.configMaps) wanted.configMaps.add(name);
       for (const name of references.secrets) wanted.secrets.add(name);
     }
-    const found = [
-      ...[...wanted.configMaps].map((name) => ['ConfigMap', configMaps.get(namespace, name)] as const),
-      ...[...wanted.secrets].map((name) => ['Secret', secrets.get(namespace, name)] as const),
-    ];
-    return found.flatMap(([kind, object]) => {
-      const item = object && planConfigItem(kind, object);
-      return item === undefined ? [] : [item];
-    });
+    return itemsOf(namespace, wanted);
   };
 
   const serviceItems = (peer: string, namespace: string): ReflectedItem[] => {
@@ -170,6 +171,15 @@ export const startReflection = (options: ReflectionOptions, signal: AbortSignal)
     }
   };
 
+  const idsOf = (peer: string, namespace: string): Set<string> => {
+    const mine = published.get(peer) ?? new Map<string, Set<string>>();
+    published.set(peer, mine);
+    const ids = mine.get(namespace) ?? new Set<string>();
+    mine.set(namespace, ids);
+    return ids;
+  };
+
+  /** Publishes what the namespace has for the peer now; false while its caches are still filling. */
   const publish = (link: PeerLink, namespace: string): boolean => {
     const { peer } = link;
     const isOpen = isOpenTo(peer, namespace);
@@ -177,16 +187,15 @@ export const startReflection = (options: ReflectionOptions, signal: AbortSignal)
     if (isOpen) {
       const caches = configsOf(namespace);
       if (!caches.configMaps.hasSynced() || !caches.secrets.hasSynced()) return false;
-      items = [...configItems(peer, namespace, caches), ...serviceItems(peer, namespace)];
+      items = [...configItems(peer, namespace), ...serviceItems(peer, namespace)];
     }
     const publisher = link.publish(OBJECTS);
-    const mine = published.get(peer) ?? new Map<string, ReadonlySet<string>>();
-    published.set(peer, mine);
+    const before = idsOf(peer, namespace);
     const ids = new Set(items.map(itemID));
     for (const item of items) send(publisher, item, peer);
-    for (const id of mine.get(namespace) ?? []) if (!ids.has(id)) publisher.delete(id);
-    if (ids.size === 0) mine.delete(namespace);
-    else mine.set(namespace, ids);
+    for (const id of before) if (!ids.has(id)) publisher.delete(id);
+    if (ids.size === 0) published.get(peer)?.delete(namespace);
+    else published.get(peer)?.set(namespace, ids);
     setOffers(peer, namespace, planEndpointOffers(items, clusterID));
     const isPending = items.some(
       (item) =>
@@ -194,6 +203,19 @@ export const startReflection = (options: ReflectionOptions, signal: AbortSignal)
         item.endpoints.some((e) => e.clusterID === clusterID && !isEnforcedFor(peer, e.address)),
     );
     if (isPending) pending.add(namespace);
+    return true;
+  };
+
+  const publishFor = (link: PeerLink, pod: Pod): boolean => {
+    const namespace = pod.metadata.namespace ?? '';
+    const caches = configsOf(namespace);
+    if (!caches.configMaps.hasSynced() || !caches.secrets.hasSynced()) return false;
+    const mine = idsOf(link.peer, namespace);
+    for (const item of itemsOf(namespace, configReferences(pod.spec))) {
+      if (mine.has(itemID(item))) continue;
+      send(link.publish(OBJECTS), item, link.peer);
+      mine.add(itemID(item));
+    }
     return true;
   };
 
@@ -268,7 +290,7 @@ export const startReflection = (options: ReflectionOptions, signal: AbortSignal)
   );
 
   return {
-    publish,
+    publishFor,
     whenReady,
     offered: (peer) => (complete.has(peer) ? [...(offers.get(peer)?.values() ?? [])].flat() : undefined),
     onOffersChange: (listener) => void listeners.add(listener),

@@ -93,7 +93,7 @@ export const startShadows = (options: ShadowControllerOptions, signal: AbortSign
 
   const publish = (pod: Pod, vn: VirtualNode, link: PeerLink): boolean => {
     // What it refers to goes first, so that it is there before the pod.
-    if (!reflection.publish(link, pod.metadata.namespace ?? '')) return false;
+    if (!reflection.publishFor(link, pod)) return false;
     link.publish(SHADOWS).set(keyOf(pod), translatePod(pod, vn.metadata.name, vn.spec.claim));
     return true;
   };
