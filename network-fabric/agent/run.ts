@@ -107,7 +107,7 @@ export const runAgent = async (options: AgentOptions, signal: AbortSignal): Prom
   let node: NodeFabric | undefined;
   let failure: unknown;
   let isForwarding = true;
-  let acknowledged: ReadonlyMap<string, number> = new Map();
+  let acknowledged: ReadonlyMap<string, number> | undefined;
   let device: WgDeviceState | undefined;
   let lastUrgent = '';
   let index = '';
@@ -198,8 +198,12 @@ export const runAgent = async (options: AgentOptions, signal: AbortSignal): Prom
     if (object === undefined) return;
     const status = fabricNodeStatus({
       ready: readyCondition(failure, isForwarding),
-      vxlanMAC: state?.links.find((link) => link.name === VXLAN_DEVICE)?.mac,
-      acknowledged,
+      // Before this process has seen the node, what an earlier one said still holds: others send by it.
+      vxlanMAC:
+        state === undefined
+          ? object.status?.vxlanMAC
+          : state.links.find((link) => link.name === VXLAN_DEVICE)?.mac,
+      acknowledged: acknowledged ?? new Map(Object.entries(object.status?.acknowledgedOffers ?? {})),
       previous: object.status?.conditions,
       now: clock.now().toISOString(),
     });

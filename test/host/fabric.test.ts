@@ -312,6 +312,9 @@ describe('controllers and agents of two clusters', () => {
     const condition = await eventually('HostToolMissing', () => ready('False'));
     expect(condition.reason).toBe('HostToolMissing');
     expect(condition.message).toMatch(/^nft is not installed on this node: put nft into the PATH/);
+    // What it can't look after any more still works.
+    const [a] = clusters as [Cluster, Cluster];
+    expect(await request(podOf('a1'), await seen(a, podOf('b2').address))).not.toContain('failed');
     await killAgent(b2);
     startAgent(b, b2);
     await eventually('Ready', () => ready('True'));

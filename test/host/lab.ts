@@ -215,7 +215,7 @@ export const request = async (
   address: string,
   options: { readonly count?: number; readonly port?: number; readonly timeoutMs?: number } = {},
 ): Promise<string[]> => {
-  const { count = 1, port = 8080, timeoutMs = 3000 } = options;
+  const { count = 1, port = 8080, timeoutMs = 10_000 } = options;
   const script = `(async () => { for (let i = 0; i < ${count}; i++) {
     console.log(await fetch('http://${address}:${port}/', {
       signal: AbortSignal.timeout(${timeoutMs}), headers: { connection: 'close' },
