@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { DnsLabel, DnsSubdomain } from '../../api/cluster-id.ts';
 import { QuantityString } from '../../api/quantity.ts';
 
-const text = z.string().max(32_768);
+const text = z.string().max(262_144);
 const short = z.string().max(512);
 const int = z.number().int();
 const seconds = int.min(0).max(2 ** 31 - 1);

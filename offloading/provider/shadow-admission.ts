@@ -93,7 +93,7 @@ export const admitShadow = async (
   if (item === undefined || twin === undefined || consumer === undefined) {
     return refused('NoTwin', 'the namespace has no twin here');
   }
-  const grantName = `${consumer.link.peer}-${item.claim}`;
+  const grantName = `${consumer.link.peer}-${item.claim}`.slice(0, 253);
   const grant = context.grants.get(undefined, grantName);
   if (
     grant === undefined ||

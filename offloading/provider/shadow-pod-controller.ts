@@ -84,7 +84,7 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
   };
 
   const admit = async (state: ShadowState): Promise<ReconcileResult | void> => {
-    const topic = grantTopic(`${state.consumer?.link.peer ?? ''}-${state.item?.claim ?? ''}`);
+    const topic = grantTopic(`${state.consumer?.link.peer ?? ''}-${state.item?.claim ?? ''}`.slice(0, 253));
     // Before the answer, so that room which comes free right after it isn't missed.
     waiters.wait(topic, state.key);
     const admission = await admitShadow(context, state, signal);
