@@ -1,9 +1,7 @@
 import { CLAIMS, GRANTS } from '../api/collections.ts';
-import { DnsSubdomain } from '../api/cluster-id.ts';
-import { messageOf } from '../api/errors.ts';
 import { API_VERSION, LABELS, MANAGED_BY } from '../api/labels.ts';
 import type { PeerLink } from '../api/link.ts';
-import { parseResources, type ResourceList } from '../api/quantity.ts';
+import type { ResourceList } from '../api/quantity.ts';
 import type { Grant, GrantPolicy } from '../api/v1alpha1/grant.ts';
 import type { Peer } from '../api/v1alpha1/peer.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
@@ -14,7 +12,7 @@ import { NODE } from '../runtime/kube/resources.ts';
 import type { Node } from '../runtime/kube/types.ts';
 import { createWorkQueue } from '../runtime/kube/work-queue.ts';
 import type { LinkSet } from './links.ts';
-import { planGrant, rulesFor, type GrantPlan, type NodeRoom } from './plan-grant.ts';
+import { grantName, judgeClaim, planGrant, rulesFor, type GrantPlan, type NodeRoom } from './plan-grant.ts';
 import { FIELD_MANAGER, GRANT, GRANT_POLICY, PEER } from './resources.ts';
 
 /** The provider's side: claims heard over the link → Grant objects → grants told over the link. */
@@ -32,9 +30,6 @@ const roomOf = (node: Node): NodeRoom | undefined => {
     kubeletVersion: typeof kubeletVersion === 'string' ? kubeletVersion : undefined,
   };
 };
-
-/** Name of the Grant that answers a peer's claim. */
-export const grantName = (peer: string, claim: string): string => `${peer}-${claim}`;
 
 const manifestOf = (peer: Peer, claim: string, plan: GrantPlan) => ({
   metadata: {
@@ -85,34 +80,13 @@ export const runGrantController = (
   const refuse = (link: PeerLink, claim: string, reason: string, message: string): void =>
     link.publish(GRANTS).set(claim, { granted: false, reason, message, resources: {}, terms: {} });
 
-  /** What is wrong with a claim as such; a peer chooses names and amounts freely. */
-  const judgeClaim = (peer: Peer, claim: string, asked: ResourceList | undefined): string | undefined => {
-    if (
-      !DnsSubdomain.safeParse(claim).success ||
-      !DnsSubdomain.safeParse(grantName(peer.metadata.name, claim)).success
-    ) {
-      return 'the claim’s name is not a DNS name';
-    }
-    // Peer a's claim b-c and peer a-b's claim c would share a Grant.
-    const other = grants.get(undefined, grantName(peer.metadata.name, claim))?.spec;
-    if (other !== undefined && (other.peer !== peer.metadata.name || other.claim !== claim)) {
-      return 'another claim has this name here: name the claim differently';
-    }
-    try {
-      parseResources(asked);
-      return undefined;
-    } catch (error) {
-      return messageOf(error);
-    }
-  };
-
   const giveClaim = async (
     peer: Peer,
     link: PeerLink,
     claim: string,
     asked: ResourceList | undefined,
   ): Promise<void> => {
-    const wrong = judgeClaim(peer, claim, asked);
+    const wrong = judgeClaim(peer.metadata.name, claim, asked, grants.list());
     if (wrong !== undefined) {
       refuse(link, claim, 'InvalidClaim', wrong);
       return;

@@ -1,6 +1,8 @@
+import { DnsSubdomain } from '../api/cluster-id.ts';
+import { messageOf } from '../api/errors.ts';
 import { formatResources, parseResources, type ResourceList } from '../api/quantity.ts';
 import type { GrantTerms } from '../api/v1alpha1/claim.ts';
-import type { GrantPolicy } from '../api/v1alpha1/grant.ts';
+import type { Grant, GrantPolicy } from '../api/v1alpha1/grant.ts';
 
 /** How much a claim gets. Pure. */
 
@@ -23,6 +25,33 @@ export interface GrantPlan {
   readonly resources: Record<string, string>;
   readonly terms: GrantTerms;
 }
+
+/** Name of the Grant that answers a peer's claim. */
+export const grantName = (peer: string, claim: string): string => `${peer}-${claim}`;
+
+/** What is wrong with a claim as such, since a peer chooses names and amounts freely; undefined when nothing is. */
+export const judgeClaim = (
+  peer: string,
+  claim: string,
+  asked: ResourceList | undefined,
+  grants: readonly Grant[],
+): string | undefined => {
+  const name = grantName(peer, claim);
+  if (!DnsSubdomain.safeParse(claim).success || !DnsSubdomain.safeParse(name).success) {
+    return 'the claim’s name is not a DNS name';
+  }
+  // Peer a's claim b-c and peer a-b's claim c would share a Grant.
+  const there = grants.find((grant) => grant.metadata.name === name)?.spec;
+  if (there !== undefined && (there.peer !== peer || there.claim !== claim)) {
+    return 'another claim has this name here: name the claim differently';
+  }
+  try {
+    parseResources(asked);
+    return undefined;
+  } catch (error) {
+    return messageOf(error);
+  }
+};
 
 /** The policy that holds for a peer: the first by name that names it, else `default`, else the built-in one. */
 export const rulesFor = (policies: readonly GrantPolicy[], peer: string): GrantRules => {

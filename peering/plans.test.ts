@@ -1,11 +1,11 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Invite } from '../api/v1alpha1/invite.ts';
-import type { GrantPolicy } from '../api/v1alpha1/grant.ts';
+import type { Grant, GrantPolicy } from '../api/v1alpha1/grant.ts';
 import type { Peer } from '../api/v1alpha1/peer.ts';
 import { parseQuantity } from '../api/quantity.ts';
-import { FluviaError } from '../api/errors.ts';
-import { planGrant, rulesFor, type GrantRules, type NodeRoom } from './plan-grant.ts';
+import type { FluviaError } from '../api/errors.ts';
+import { judgeClaim, planGrant, rulesFor, type GrantRules, type NodeRoom } from './plan-grant.ts';
 import { planInvite } from './plan-invite.ts';
 import { planJoin, type JoinFacts, type JoinWorld } from './plan-join.ts';
 import { planPeerStatus, ownPeerStatus, type ObservedLink } from './plan-peer-status.ts';
@@ -89,6 +89,28 @@ describe('planGrant', () => {
     expect(rulesFor(policies, 'home')).toMatchObject({ sharePercent: 10, zone: 'z' });
     expect(rulesFor(policies, 'west')).toMatchObject({ sharePercent: 50 });
     expect(rulesFor([], 'west')).toMatchObject({ sharePercent: 80 });
+  });
+});
+
+describe('judgeClaim', () => {
+  const grant = (name: string, spec: object): Grant =>
+    ({ apiVersion: 'fluvia.dev/v1alpha1', kind: 'Grant', metadata: { name }, spec }) as Grant;
+
+  it.each([
+    ['east', undefined, true],
+    ['east', { cpu: '2' }, true],
+    ['', undefined, false],
+    ['../x', undefined, false],
+    ['x'.repeat(253), undefined, false],
+    ['east', { cpu: '1e999' }, false],
+  ] as const)('judges claim %s', (claim, asked, good) => {
+    expect(judgeClaim('home', claim, asked, []) === undefined).toBe(good);
+  });
+
+  it('never lets one peer have another’s Grant', () => {
+    const grants = [grant('a-b-c', { peer: 'a', claim: 'b-c' })];
+    expect(judgeClaim('a', 'b-c', undefined, grants)).toBeUndefined();
+    expect(judgeClaim('a-b', 'c', undefined, grants)).toMatch(/another claim/);
   });
 });
 
@@ -183,17 +205,19 @@ describe('planJoin', () => {
         (uses, order) => {
           let current = invite({ uses });
           const admitted = new Set<number>();
+          let refusedAgain = false;
           for (const n of order) {
             const f = { ...facts, pin: `p${n}`, clusterID: `c${n}`, name: `n${n}` };
             const result = code(f, { ...world, invite: current });
             if (result !== 'admitted') {
-              expect(admitted.has(n)).toBe(false);
+              refusedAgain ||= admitted.has(n);
               continue;
             }
             if (!admitted.has(n))
               current = invite({ uses, usedBy: [...current.spec.usedBy, ...usedBy(f.pin)] });
             admitted.add(n);
           }
+          expect(refusedAgain).toBe(false);
           expect(admitted.size).toBe(Math.min(uses, new Set(order).size));
         },
       ),

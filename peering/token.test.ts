@@ -92,7 +92,7 @@ describe('the invite token', () => {
   it('never takes a changed character for the same invite', () => {
     const text = formatToken(token);
     fc.assert(
-      fc.property(fc.nat(text.length - 1), fc.constantFrom(...'abcXYZ019-_=.%'), (at, by) => {
+      fc.property(fc.nat(text.length - 1), fc.constantFrom(...'abcXYZ019-_=.%'.split('')), (at, by) => {
         const changed = text.slice(0, at) + by + text.slice(at + 1);
         if (changed === text) return;
         const parsed = refusal(changed) === undefined ? parseToken(changed) : undefined;
