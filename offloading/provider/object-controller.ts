@@ -1,5 +1,4 @@
 /** Brings consumers' Services, EndpointSlices, ConfigMaps and Secrets into their twins, as the peering. */
-import { createHash } from 'node:crypto';
 import { ANNOTATIONS, LABELS } from '../../api/labels.ts';
 import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
 import { isAlreadyExists, isInvalid } from '../../runtime/kube/errors.ts';
@@ -7,6 +6,7 @@ import type { HasMetadata, KubeObject } from '../../runtime/kube/types.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import { FIELD_MANAGER, REFLECTED, VIEWS_BY_CLUSTER, type ProviderContext } from './context.ts';
 import { createItemSource } from './item-source.ts';
+import { isOf, KINDS, splitKey, withHash, type ObjectKey } from './object-key.ts';
 import { asPeeringCall, isRefusal } from './peering-errors.ts';
 import {
   holds,
@@ -24,50 +24,6 @@ const CONFLICT_RETRY_MS = 60_000;
 
 /** A little more than the time after a start within which every link counts as up. */
 const START_LOOK_MS = 21_000;
-
-const KINDS = Object.keys(REFLECTED) as readonly ReflectedKind[];
-
-interface ObjectKey {
-  readonly clusterID: string;
-  readonly kind: ReflectedKind;
-  readonly homeNamespace: string;
-  readonly name: string;
-  /** Of the item. */
-  readonly id: string;
-}
-
-const splitKey = (key: string): ObjectKey | undefined => {
-  const [clusterID = '', kindName = '', homeNamespace = '', name = ''] = key.split('/');
-  const kind = KINDS.find((one) => one === kindName);
-  return kind === undefined || name === ''
-    ? undefined
-    : { clusterID, kind, homeNamespace, name, id: `${kind}/${homeNamespace}/${name}` };
-};
-
-/**
- * Tells news from drift. Not for Secrets: `kubectl describe` hides their values but shows annotations, and of a short
- * value its hash is as good as the value.
- */
-const withHash = (kind: ReflectedKind, manifest: ReflectedManifest): ReflectedManifest =>
-  kind === 'Secret'
-    ? manifest
-    : {
-        ...manifest,
-        metadata: {
-          ...manifest.metadata,
-          annotations: {
-            ...manifest.metadata.annotations,
-            [ANNOTATIONS.hash]: createHash('sha256')
-              .update(JSON.stringify(manifest))
-              .digest('hex')
-              .slice(0, 32),
-          },
-        },
-      };
-
-const isOf = (clusterID: string, object: HasMetadata): boolean =>
-  object.metadata.labels?.[LABELS.reflected] === 'true' &&
-  object.metadata.labels[LABELS.origin] === clusterID;
 
 /** Runs until `signal` aborts. */
 export const runObjectController = (context: ProviderContext, signal: AbortSignal): Promise<void> => {

@@ -1,13 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  containerNames,
-  planPod,
-  podManifest,
-  referencesOf,
-  type ForeignPod,
-  type PodPlan,
-} from './plan-pod.ts';
+import { containerNames, planPod, podManifest, type ForeignPod, type PodPlan } from './plan-pod.ts';
+import { referencesOf } from './plan-references.ts';
 
 const foreign = (spec: Record<string, unknown>, more: Partial<ForeignPod> = {}): ForeignPod => ({
   clusterID: 'a'.repeat(26),

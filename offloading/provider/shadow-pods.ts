@@ -5,7 +5,8 @@ import { isAlreadyExists } from '../../runtime/kube/errors.ts';
 import { POD } from '../../runtime/kube/resources.ts';
 import { FIELD_MANAGER, REFLECTED, type ProviderContext } from './context.ts';
 import { asPeeringCall, isRefusal } from './peering-errors.ts';
-import { podManifest, referencesOf, type ObjectReference } from './plan-pod.ts';
+import { podManifest } from './plan-pod.ts';
+import { referencesOf, type ObjectReference } from './plan-references.ts';
 import { ForeignPodSpec } from './pod-schema.ts';
 import type { ShadowState } from './shadow-state.ts';
 
