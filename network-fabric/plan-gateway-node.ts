@@ -20,6 +20,19 @@ export const isServing = (node: FabricNode, nowMs: number): boolean =>
   nowMs - Date.parse(node.status?.heartbeatAt ?? '') < HEARTBEAT_LIMIT_MS &&
   isConditionTrue(node.status?.conditions, 'Ready');
 
+/** How long the node that holds the tunnels may be unwell before they move: a failed round is mostly tried again. */
+export const UNWELL_LIMIT_MS = 60_000;
+
+const isTolerable = (node: FabricNode, nowMs: number): boolean => {
+  const ready = node.status?.conditions?.find((item) => item.type === 'Ready');
+  const isAlive = nowMs - Date.parse(node.status?.heartbeatAt ?? '') < HEARTBEAT_LIMIT_MS;
+  return (
+    node.metadata.deletionTimestamp === undefined &&
+    isAlive &&
+    (ready?.status === 'True' || nowMs - Date.parse(ready?.lastTransitionTime ?? '') < UNWELL_LIMIT_MS)
+  );
+};
+
 /**
  * planGatewayNode keeps the current node as long as it serves or nobody else can; moving costs a gap in all tunnels.
  * Undefined: no node can.
@@ -30,9 +43,10 @@ export const planGatewayNode = (request: GatewayNodeRequest): string | undefined
     .filter((node) => readyNodes.has(node.metadata.name) && isServing(node, nowMs))
     .map((node) => node.metadata.name)
     .sort();
-  if (current !== undefined && candidates.includes(current)) return current;
-  const isCurrentThere = fabricNodes.some(
-    (node) => node.metadata.name === current && node.metadata.deletionTimestamp === undefined,
-  );
-  return candidates[0] ?? (isCurrentThere ? current : undefined);
+  const present = fabricNodes.find((node) => node.metadata.name === current);
+  if (present !== undefined && readyNodes.has(present.metadata.name) && isTolerable(present, nowMs)) {
+    return current;
+  }
+  const isThere = present !== undefined && present.metadata.deletionTimestamp === undefined;
+  return candidates[0] ?? (isThere ? current : undefined);
 };

@@ -25,7 +25,7 @@ describe('planOpen', () => {
 
 describe('planGatewayNode', () => {
   const nowMs = 1_000_000;
-  const node = (name: string, ageMs: number, isReady = true) => ({
+  const node = (name: string, ageMs: number, isReady = true, sinceMs = 0) => ({
     ...testNode(name, 0, undefined, true),
     status: {
       heartbeatAt: new Date(nowMs - ageMs).toISOString(),
@@ -35,7 +35,7 @@ describe('planGatewayNode', () => {
           status: isReady ? ('True' as const) : ('False' as const),
           reason: 'x',
           message: '',
-          lastTransitionTime: '',
+          lastTransitionTime: new Date(nowMs - sinceMs).toISOString(),
         },
       ],
     },
@@ -60,6 +60,16 @@ describe('planGatewayNode', () => {
         nowMs,
       }),
     ).toBe('n1');
+  });
+
+  it('moves away from a node that has been unwell for a minute, not from one that just failed', () => {
+    const request = { readyNodes, current: 'n1', nowMs };
+    expect(planGatewayNode({ ...request, fabricNodes: [node('n1', 0, false, 5_000), node('n2', 0)] })).toBe(
+      'n1',
+    );
+    expect(planGatewayNode({ ...request, fabricNodes: [node('n1', 0, false, 61_000), node('n2', 0)] })).toBe(
+      'n2',
+    );
   });
 
   it('takes none before an agent reported', () => {

@@ -297,26 +297,27 @@ describe('controllers and agents of two clusters', () => {
 
   it('name the tool that a node lacks, and recover when it is there', async () => {
     const b = clusters[1] as Cluster;
-    const b2 = b.nodes[1] as LabNode;
+    const gatewayName = (await b.client.get<FabricNode>(FABRIC_NODE, 'b1'))?.spec.gateway;
+    const unwell = b.nodes.find((node) => node.name !== gatewayName) as LabNode;
     const bin = join(folder, 'bin');
     mkdirSync(bin);
     for (const tool of ['ip', 'bridge', 'wg']) {
       symlinkSync((await execTool('sh', ['-c', `command -v ${tool}`])).trim(), join(bin, tool));
     }
     const ready = async (status: string) => {
-      const node = await b.client.get<FabricNode>(FABRIC_NODE, 'b2');
+      const node = await b.client.get<FabricNode>(FABRIC_NODE, unwell.name);
       return node?.status?.conditions?.find((item) => item.type === 'Ready' && item.status === status);
     };
-    await killAgent(b2);
-    startAgent(b, b2, bin);
+    await killAgent(unwell);
+    startAgent(b, unwell, bin);
     const condition = await eventually('HostToolMissing', () => ready('False'));
     expect(condition.reason).toBe('HostToolMissing');
     expect(condition.message).toMatch(/^nft is not installed on this node: put nft into the PATH/);
     // What it can't look after any more still works.
     const [a] = clusters as [Cluster, Cluster];
-    expect(await request(podOf('a1'), await seen(a, podOf('b2').address))).not.toContain('failed');
-    await killAgent(b2);
-    startAgent(b, b2);
+    expect(await request(podOf('a1'), await seen(a, podOf(unwell.name).address))).not.toContain('failed');
+    await killAgent(unwell);
+    startAgent(b, unwell);
     await eventually('Ready', () => ready('True'));
   });
 
