@@ -1,4 +1,4 @@
-import { FINALIZERS, LABELS, MANAGED_BY, PEERS_NAMESPACE } from '../api/labels.ts';
+import { FINALIZERS, GROUP, LABELS, MANAGED_BY, PEERS_NAMESPACE } from '../api/labels.ts';
 import type { Claim } from '../api/v1alpha1/claim.ts';
 import type { Grant } from '../api/v1alpha1/grant.ts';
 import type { Peer } from '../api/v1alpha1/peer.ts';
@@ -81,7 +81,14 @@ export const runPeerController = (options: PeerControllerOptions, signal: AbortS
   };
 
   const cleanUp = async (peer: Peer): Promise<void> => {
-    if (!(peer.metadata.finalizers?.includes(FINALIZERS.cleanup) ?? false)) return;
+    const finalizers = peer.metadata.finalizers ?? [];
+    if (!finalizers.includes(FINALIZERS.cleanup)) return;
+    if (finalizers.some((name) => name.startsWith(`${GROUP}/`) && name !== FINALIZERS.cleanup)) {
+      // Offloading drains what runs over there first, and needs the link for it; it gives up by itself when the other side
+      // is dead. Its going wakes this controller.
+      links.ensure(peer);
+      return;
+    }
     // The other side is told if it can be; what is here goes in any case.
     await tellEnd(peer);
     const name = peer.metadata.name;
