@@ -3,7 +3,7 @@
  *
  * On the wire between two clusters a packet's source is the receiver's view of the sender and its destination the
  * sender's view of the receiver. `@in` and `@out` hold that translation for all peerings; everything that they don't
- * know is dropped. See docs/architecture.md, "The table".
+ * know is dropped.
  */
 import { PORTS } from '../api/labels.ts';
 import { formatCidr, parseCidr, type Cidr } from '../api/ip-range.ts';
