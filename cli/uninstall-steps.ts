@@ -44,8 +44,21 @@ export const findRemains = async (client: KubeClient): Promise<Remains> => {
     listIfServed(client, resources.NAMESPACE, LABELS.origin),
   ]);
   const open = new Set([...offloadings.map((o) => o.metadata.namespace ?? ''), ...namesOf(labelled)]);
-  return { peers: namesOf(peers), openNamespaces: [...open].sort(), twins: namesOf(twins) };
+  return {
+    peers: namesOf(peers),
+    openNamespaces: [...open].sort(),
+    twins: namesOf(twins.filter((twin) => twin.metadata.deletionTimestamp === undefined)),
+  };
 };
+
+/** Twins that are going away: what is in them may need the controller for that. */
+export const awaitTwins = (client: KubeClient, signal: AbortSignal): Promise<void> =>
+  untilGone(
+    () => listIfServed(client, resources.NAMESPACE, LABELS.origin),
+    'twins of former peers',
+    TEARDOWN_MS,
+    signal,
+  );
 
 /** Whether anything of Fluvia is in the cluster. */
 export const isAnythingLeft = async (client: KubeClient): Promise<boolean> => {

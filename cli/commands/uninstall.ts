@@ -3,6 +3,7 @@ import { confirm } from '../confirm.ts';
 import { withCluster, withClusterFlags, type CliContext, type ClusterFlags } from '../context.ts';
 import { uninstallObstacle } from '../plan-uninstall.ts';
 import {
+  awaitTwins,
   findRemains,
   isAnythingLeft,
   removeAgents,
@@ -34,6 +35,7 @@ const uninstall = async (cli: CliContext, flags: UninstallFlags): Promise<void> 
       cli.terminal.out('Nothing was changed.\n');
       return;
     }
+    await steps.run('No twin of a former peer is left', () => awaitTwins(client, signal));
     await steps.run('Webhooks are gone', () => removeWebhooks(client));
     await steps.run('Controllers are gone', () => removeControllers(client, signal));
     const silent = await steps.run('Agents tore down their nodes', (note) =>

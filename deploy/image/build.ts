@@ -93,6 +93,13 @@ export const ensureFluviaImage = async (
   });
 };
 
+/** Stages the image's root into an empty or new folder, for `docker build`. */
+export const stageFluviaRoot = async (root: string): Promise<void> => {
+  rmSync(root, { recursive: true, force: true });
+  mkdirSync(root, { recursive: true });
+  await withBundles((bundles) => stageRoot(root, bundles));
+};
+
 const main = async (): Promise<void> => {
   const { values } = parseArgs({ options: { root: { type: 'string' }, out: { type: 'string' } } });
   const say = (line: string): void => console.log(line);
@@ -103,9 +110,7 @@ const main = async (): Promise<void> => {
   say(`${reference}\n${out}`);
   const { root } = values;
   if (root !== undefined) {
-    rmSync(root, { recursive: true, force: true });
-    mkdirSync(root, { recursive: true });
-    await withBundles((bundles) => stageRoot(root, bundles));
+    await stageFluviaRoot(root);
     say(root);
   }
 };

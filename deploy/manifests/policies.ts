@@ -76,7 +76,7 @@ const agentPolicies = policy({
     },
     {
       expression:
-        "request.operation != 'UPDATE' || request.subResource == 'status' || object.spec == oldObject.spec",
+        "request.operation != 'UPDATE' || (has(request.subResource) && request.subResource == 'status') || object.spec == oldObject.spec",
       message: 'the spec is the controller’s',
     },
   ],
