@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { request as httpsRequest, type RequestOptions } from 'node:https';
+import { request as httpsRequest } from 'node:https';
 import type { Testbed } from '../testbed/testbed.ts';
 
 interface SecretList {
@@ -10,16 +10,23 @@ interface SecretList {
   }[];
 }
 
+/** A bearer token or a certificate with its key. */
+interface Credential {
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly cert?: string;
+  readonly key?: string;
+}
+
 /** HTTP status that a server answers to a request for its own identity (`SelfSubjectReview`); 0 when TLS refuses. */
-const ask = (server: string, credentials: RequestOptions): Promise<number> =>
+const ask = (server: string, { headers, ...identity }: Credential): Promise<number> =>
   new Promise((resolve) => {
     const body = JSON.stringify({ apiVersion: 'authentication.k8s.io/v1', kind: 'SelfSubjectReview' });
     const request = httpsRequest(`${server}/apis/authentication.k8s.io/v1/selfsubjectreviews`, {
       method: 'POST',
       rejectUnauthorized: false,
       agent: false,
-      ...credentials,
-      headers: { 'content-type': 'application/json', ...credentials.headers },
+      ...identity,
+      headers: { 'content-type': 'application/json', ...headers },
     });
     request.once('response', (response) => {
       response.resume();
@@ -64,7 +71,7 @@ export const foreignCredentials = async (
       const pairs = certificates
         .flatMap((cert) => keys.map((key) => ({ cert, key })))
         .filter(({ cert }) => isLeaf(cert));
-      const candidates: RequestOptions[] = [
+      const candidates: Credential[] = [
         ...(text.match(TOKEN) ?? []).map((bearer) => ({ headers: { authorization: `Bearer ${bearer}` } })),
         ...pairs,
       ];

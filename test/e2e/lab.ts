@@ -6,7 +6,7 @@ import { seenAs } from '../../api/views.ts';
 import type { View } from '../../api/v1alpha1/view.ts';
 import { eventually, fluviactl } from '../support/fluviactl.ts';
 import { seededRandom, shuffled } from '../support/seed.ts';
-import { Testbed } from '../testbed/testbed.ts';
+import type { Testbed } from '../testbed/testbed.ts';
 
 /** What the seed decided. */
 export interface LabPlan {
@@ -124,7 +124,6 @@ export const request = async (
     '--',
     'curl',
     '-s',
-    '-g',
     '--max-time',
     String(timeoutSeconds),
     '-o',
@@ -208,3 +207,44 @@ export const installAll = async (testbed: Testbed, plan: LabPlan, image: string)
 /** All pairs of clusters, each once. */
 export const pairsOf = (plan: LabPlan): (readonly [string, string])[] =>
   plan.clusters.flatMap((a, i) => plan.clusters.slice(i + 1).map((b) => [a.name, b.name] as const));
+
+/**
+ * Lets each API server be reached only by its own cluster's nodes (and the host): peering and floating must not need more. The
+ * rules stay for the testbed's life.
+ */
+export const isolateApiServers = async (testbed: Testbed): Promise<void> => {
+  for (const cluster of testbed.clusters) {
+    const host = (cluster.nodes[0]?.ip ?? '').replace(/\d+$/, '1');
+    const allowed = [host, ...cluster.nodes.map((node) => node.ip)].join(', ');
+    const ruleset = `table ip lab-isolation {
+      chain input { type filter hook input priority -200 ; iifname "eth0" tcp dport 6443 ip saddr != { ${allowed} } drop ; }
+    }`;
+    const result = await testbed.execNode(`${cluster.name}/1`, ['nft', '-f', '-'], { input: ruleset });
+    if (result.code !== 0) {
+      throw new Error(`isolating the API server of ${cluster.name}: ${result.stderr}`);
+    }
+  }
+};
+
+/** Whether a lab pod gets any HTTP answer from a server. */
+export const reaches = async (testbed: Testbed, from: LabPod, server: string): Promise<boolean> => {
+  const { stdout } = await testbed.tryKubectl(from.cluster, [
+    'exec',
+    '-n',
+    LAB_NAMESPACE,
+    from.name,
+    '-c',
+    'client',
+    '--',
+    'curl',
+    '-sk',
+    '--connect-timeout',
+    '2',
+    '-o',
+    '/dev/null',
+    '-w',
+    '%{http_code}',
+    `${server}/version`,
+  ]);
+  return /^[1-5]\d\d$/.test(stdout) && stdout !== '000';
+};

@@ -1,7 +1,12 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { stringify } from 'yaml';
+import { parse } from 'yaml';
 import { parseCidr } from '../../api/cidr.ts';
 import type { View } from '../../api/v1alpha1/view.ts';
+import { containsJson } from '../../runtime/kube/apply.ts';
+import { runKillDrill } from '../drills/kill-points.ts';
 import { prepareFluvia } from '../support/fabric.ts';
 import { eventually, fluviactl, FLUVIACTL, runCommand } from '../support/fluviactl.ts';
 import { SEED } from '../support/seed.ts';
@@ -17,9 +22,11 @@ import { foreignCredentials } from './credentials.ts';
 import {
   addressSeenBy,
   installAll,
+  isolateApiServers,
   makeLabPods,
   pairsOf,
   planLab,
+  reaches,
   removeLabPods,
   request,
   serverLog,
@@ -34,6 +41,29 @@ import {
   snapshotNode,
   type ClusterSnapshot,
 } from './snapshot.ts';
+
+interface AgentSpec {
+  readonly hostNetwork?: boolean;
+  readonly containers: readonly {
+    readonly name: string;
+    readonly image?: string;
+    readonly securityContext?: object;
+    readonly volumeMounts?: readonly object[];
+  }[];
+  readonly volumes: readonly { readonly name: string; readonly hostPath?: { readonly path: string } }[];
+}
+
+const powersOf = ({ name, securityContext, volumeMounts }: AgentSpec['containers'][number]): object => ({
+  name,
+  securityContext,
+  volumeMounts,
+});
+
+/** The image's tag is the build's. */
+const withoutImages = (spec: AgentSpec): AgentSpec => ({
+  ...spec,
+  containers: spec.containers.map(({ image: _image, ...rest }) => rest),
+});
 
 /**
  * The main job on three real clusters, told in order: each test stands on the ones before it. The topology:
@@ -66,6 +96,7 @@ beforeAll(async () => {
   process.stdout.write(`seed ${SEED}: ${JSON.stringify(plan.clusters)}\n`);
   testbed = await Testbed.up({ name: TESTBED, clusters: plan.clusters });
   image = await prepareFluvia(testbed, names);
+  await isolateApiServers(testbed);
   for (const cluster of names) {
     const earlier = await snapshotOf(cluster);
     clusterSnapshots.set(cluster, { earlier, before: earlier });
@@ -90,11 +121,8 @@ afterAll(async () => {
 
 describe('bad input', () => {
   const kubeconfig = (): string => testbed.kubeconfigPath(home);
-  const failing = async (args: readonly string[], input?: string): Promise<string> => {
-    const result = await runCommand(FLUVIACTL, args, {
-      timeoutMs: 60_000,
-      ...(input === undefined ? {} : { input }),
-    });
+  const failing = async (args: readonly string[]): Promise<string> => {
+    const result = await runCommand(FLUVIACTL, args, { timeoutMs: 60_000 });
     expect(result.code, result.stdout).not.toBe(0);
     expect(result.stderr).not.toMatch(/\n\s+at /); // a reason, not a stack
     return result.stderr;
@@ -105,9 +133,12 @@ describe('bad input', () => {
   });
 
   it('an API server that does not answer: names it', async () => {
-    expect(await failing(['info', '--kubeconfig', '/dev/stdin'], unreachableKubeconfig)).toMatch(
-      /127\.0\.0\.1:1/,
-    );
+    const room = mkdtempSync(join(tmpdir(), 'fluvia-e2e-'));
+    const file = join(room, 'config');
+    const text = readFileSync(kubeconfig(), 'utf8').replace(/server: .*/, 'server: "https://127.0.0.1:1"');
+    writeFileSync(file, text, { mode: 0o600 });
+    expect(await failing(['info', '--kubeconfig', file])).toMatch(/127\.0\.0\.1:1/);
+    rmSync(room, { recursive: true });
   });
 
   it('a cluster without Fluvia: says how to install it', async () => {
@@ -123,15 +154,6 @@ describe('bad input', () => {
   });
 });
 
-const unreachableKubeconfig = stringify({
-  apiVersion: 'v1',
-  kind: 'Config',
-  clusters: [{ name: 'c', cluster: { server: 'https://127.0.0.1:1' } }],
-  users: [{ name: 'u', user: { token: 'none' } }],
-  contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
-  'current-context': 'x',
-});
-
 describe('install', () => {
   it('brings up agents and controllers as pods of the real kubelets', async () => {
     await installAll(testbed, plan, image);
@@ -140,6 +162,21 @@ describe('install', () => {
       const agents = await fluviaPods(testbed, cluster, 'fluvia-agent');
       expect(agents.map((pod) => pod.node).sort()).toEqual(nodesOf(cluster).sort());
       expect(await fluviaPods(testbed, cluster, 'fluvia-controller')).toHaveLength(2);
+    }
+  });
+
+  it('runs the agent with exactly the powers of deploy/agent.golden.yaml', async () => {
+    const golden = parse(readFileSync('deploy/agent.golden.yaml', 'utf8')) as AgentSpec;
+    for (const cluster of names) {
+      const list = JSON.parse(
+        await testbed.kubectl(cluster, ['get', 'daemonset', '-n', 'fluvia-system', '-o', 'json']),
+      ) as { items: { spec: { template: { spec: AgentSpec } } }[] };
+      expect(list.items).toHaveLength(1);
+      const spec = list.items[0]?.spec.template.spec;
+      expect(spec?.hostNetwork).toBe(true);
+      expect(spec?.containers.map(powersOf)).toEqual(golden.containers.map(powersOf));
+      expect(spec?.volumes.map((v) => v.hostPath?.path)).toEqual(golden.volumes.map((v) => v.hostPath?.path));
+      expect(containsJson(spec, withoutImages(golden))).toBe(true);
     }
   });
 
@@ -157,6 +194,15 @@ describe('install', () => {
 });
 
 describe('peering', () => {
+  it('stands while no API server can be reached from another cluster', async () => {
+    for (const [from, to] of crossPairs()) {
+      const { server } = testbed.status().clusters.find((c) => c.name === to.cluster) ?? { server: '' };
+      const own = testbed.status().clusters.find((c) => c.name === from.cluster)?.server ?? '';
+      expect(await reaches(testbed, from, own)).toBe(true);
+      expect(await reaches(testbed, from, server)).toBe(false);
+    }
+  });
+
   it('peers all three pairs by one command each', async () => {
     for (const [a, b] of pairsOf(plan)) {
       await fluviactl([
@@ -342,10 +388,24 @@ describe('offloading', () => {
   });
 });
 
+describe('kill -9 at seeded moments', () => {
+  it('of peering, offloading and unpeering: the same state is reached', async () => {
+    await fluviactl(['unpeer', east, '--kubeconfig', testbed.kubeconfigPath(home)]);
+    await runKillDrill({
+      testbed,
+      home,
+      peer: east,
+      points: 3,
+      seed: SEED,
+      report: (line) => process.stdout.write(`${line}\n`),
+    });
+  });
+});
+
 describe('the end', () => {
   it('unpeers and uninstalls and leaves nothing behind', async () => {
     await removeLabPods(testbed);
-    for (const [a, b] of pairsOf(plan)) {
+    for (const [a, b] of pairsOf(plan).filter((pair) => !(pair.includes(home) && pair.includes(east)))) {
       await fluviactl(['unpeer', b, '--kubeconfig', testbed.kubeconfigPath(a)]);
     }
     await Promise.all(

@@ -84,7 +84,9 @@ export const compareClusters = (
     for (const path of new Set([...fields.keys(), ...current.keys()])) {
       const moves = restless.get(path) !== fields.get(path);
       // an object whose resourceVersion moves by itself also has managed fields and times that do
-      const bookkeeping = /^\/metadata\/(?:resourceVersion|managedFields|generation)/.test(path);
+      // and a node lists the images that it holds, some time after they came
+      const bookkeeping =
+        /^\/metadata\/(?:resourceVersion|managedFields|generation)|^\/status\/images\//.test(path);
       if (!moves && !bookkeeping && fields.get(path) !== current.get(path)) {
         differences.push(
           `~ ${key} ${path}: ${fields.get(path) ?? 'absent'} -> ${current.get(path) ?? 'absent'}`,
