@@ -1,6 +1,7 @@
 import type { KindDefinition } from '../define-kind.ts';
 import { ClaimKind } from './claim.ts';
 import { FabricNodeKind } from './fabric-node.ts';
+import { FloatPolicyKind } from './float-policy.ts';
 import { GatewayKind } from './gateway.ts';
 import { GrantKind, GrantPolicyKind } from './grant.ts';
 import { InviteKind } from './invite.ts';
@@ -11,6 +12,7 @@ import { PeerKind } from './peer.ts';
 import { ShadowPodKind } from './shadow-pod.ts';
 import { ViewKind } from './view.ts';
 import { VirtualNodeKind } from './virtual-node.ts';
+import { VolumeReplicaKind } from './volume-replica.ts';
 
 /** Every kind of the group, in the order in which they are installed. */
 export const KINDS: readonly KindDefinition[] = [
@@ -27,4 +29,6 @@ export const KINDS: readonly KindDefinition[] = [
   GatewayKind,
   FabricNodeKind,
   OfferKind,
+  FloatPolicyKind,
+  VolumeReplicaKind,
 ];

@@ -135,4 +135,14 @@ export const EXAMPLES: Readonly<Record<string, KindExample>> = {
       addresses: [{ cidr: '10.244.0.7/32', ports: [{ protocol: 'TCP', port: 8080 }] }],
     },
   },
+  FloatPolicy: {
+    writtenBy: 'people',
+    metadata: { name: 'default' },
+    spec: { weights: { room: 30, price: 20, rtt: 20, data: 50, spread: 40 }, graceSeconds: 30 },
+  },
+  VolumeReplica: {
+    writtenBy: 'people',
+    metadata: { name: 'database', namespace: 'shop' },
+    spec: { claimName: 'data-database-0', peers: ['west'], intervalSeconds: 60, keep: 10 },
+  },
 };

@@ -1,0 +1,171 @@
+import { z } from 'zod';
+import { Ipv4String } from './cidr.ts';
+import { DnsLabel, DnsSubdomain, Pin } from './cluster-id.ts';
+import type { Collection } from './link.ts';
+import { QuantityString } from './quantity.ts';
+import { Consistency } from './v1alpha1/volume-replica.ts';
+
+/** The collections of the storage fabric (design §4). As all collections, checked at the receiver. */
+
+const collection = <S extends z.ZodType>(
+  name: string,
+  schema: S,
+  maxItems: number,
+  maxItemBytes: number,
+): Collection<S> => ({
+  name,
+  schema,
+  maxItems,
+  maxItemBytes,
+});
+
+/** A volume's ID: `v` and 16 hex digits of the SHA-256 of home's PVC UID. */
+export const VolumeId = z.string().regex(/^v[0-9a-f]{16}$/);
+export type VolumeId = z.infer<typeof VolumeId>;
+
+/** Home → provider; id = volume ID: a volume that is (to be) at the provider, as a PVC in the twin, named as at home. */
+export const VOLUMES = collection(
+  'volumes',
+  z.object({
+    namespace: DnsLabel,
+    claimName: DnsSubdomain,
+    /** UID of home's PVC. */
+    uid: z.string().min(1).max(64),
+    size: QuantityString,
+    accessModes: z
+      .array(z.enum(['ReadWriteOnce', 'ReadOnlyMany', 'ReadWriteMany', 'ReadWriteOncePod']))
+      .min(1)
+      .max(4),
+    volumeMode: z.enum(['Filesystem']),
+    epoch: z.number().int().min(0),
+    /** `active`: pods may use it; `restoring`: only a restore Job may; `retained`: kept, used by nothing (a moved-away copy). */
+    state: z.enum(['active', 'restoring', 'retained']),
+  }),
+  10_000,
+  16_384,
+);
+
+/** Provider → home; id = volume ID. */
+export const VOLUME_STATUS = collection(
+  'volume-status',
+  z.object({
+    uid: z.string().min(1).max(64),
+    phase: z.enum(['Pending', 'Bound', 'Failed', 'Gone']),
+    reason: z.string().max(128).optional(),
+    message: z.string().max(1024).optional(),
+    storageClass: z.string().max(253).optional(),
+    capacity: QuantityString.optional(),
+  }),
+  10_000,
+  8192,
+);
+
+/** Each to its peers; id `store`: where this cluster's store front can be reached from the receiver. Missing: it has none. */
+export const STORE = collection(
+  'store',
+  z.object({
+    /** Real address (the receiver translates by its View), offered to the receiver. */
+    address: Ipv4String,
+    port: z.number().int().min(1).max(65535),
+    /** Certificate authority (PEM) of the front's own short-lived certificate, and its name. */
+    caCertificate: z.string().max(16_384),
+    serverName: DnsSubdomain,
+    ready: z.boolean(),
+    message: z.string().max(1024).optional(),
+  }),
+  1,
+  32_768,
+);
+
+/** Home → target; id = request ID: asks for a token of the target's store. */
+export const TOKEN_REQUESTS = collection(
+  'store-token-requests',
+  z.object({
+    volume: VolumeId,
+    kind: z.enum(['append', 'maintain', 'read']),
+    epoch: z.number().int().min(0),
+    lifetimeSeconds: z.number().int().min(60).max(86_400),
+    /** Increased by home to ask anew. */
+    attempt: z.number().int().min(0),
+  }),
+  10_000,
+  4096,
+);
+
+/** Target → home; id = request ID. A token lives in the target's memory and here; it is never stored in an object. */
+export const TOKENS = collection(
+  'store-tokens',
+  z.object({
+    attempt: z.number().int().min(0),
+    token: z.string().max(512).optional(),
+    /** Path of the restic repository at the front, e.g. `/v0123456789abcdef/`. */
+    path: z.string().max(256).optional(),
+    expiresAt: z.string().max(64).optional(),
+    refused: z.object({ reason: z.string().max(128), message: z.string().max(1024) }).optional(),
+  }),
+  10_000,
+  8192,
+);
+
+/** Home → the cluster that runs the Job; id = transfer ID: one mover Job. */
+export const TRANSFERS = collection(
+  'transfers',
+  z.object({
+    action: z.enum(['backup', 'restore', 'maintain']),
+    volume: VolumeId,
+    namespace: DnsLabel,
+    claimName: DnsSubdomain,
+    epoch: z.number().int().min(0),
+    sequence: z.number().int().min(0),
+    store: z.object({
+      clusterID: z.string().length(26),
+      address: Ipv4String,
+      port: z.number().int().min(1).max(65535),
+      caCertificate: z.string().max(16_384),
+      serverName: DnsSubdomain,
+      path: z.string().max(256),
+    }),
+    token: z.string().max(512),
+    /** The volume's key (restic password), made at home. */
+    key: z.string().min(32).max(256),
+    /** What to restore. */
+    snapshotID: z.string().max(64).optional(),
+    parentSnapshotID: z.string().max(64).optional(),
+    /** Whether the writer is stopped (a planned move), so that the copy is `Stopped`. */
+    writerStopped: z.boolean(),
+    keep: z.number().int().min(1).max(1000).optional(),
+    deadlineSeconds: z.number().int().min(30).max(86_400),
+  }),
+  1000,
+  65_536,
+);
+
+/** Back to home; id = transfer ID. */
+export const TRANSFER_STATUS = collection(
+  'transfer-status',
+  z.object({
+    phase: z.enum(['Pending', 'Running', 'Succeeded', 'Failed']),
+    reason: z.string().max(128).optional(),
+    message: z.string().max(1024).optional(),
+    bytesDone: z.number().min(0).optional(),
+    bytesTotal: z.number().min(0).optional(),
+    result: z
+      .object({
+        snapshotID: z
+          .string()
+          .max(64)
+          .regex(/^[0-9a-f]{8,64}$/),
+        treeHash: z
+          .string()
+          .max(64)
+          .regex(/^[0-9a-f]{64}$/),
+        consistency: Consistency,
+        cutAt: z.string().max(64),
+        bytesScanned: z.number().min(0),
+        bytesSent: z.number().min(0),
+      })
+      .optional(),
+  }),
+  1000,
+  16_384,
+);
