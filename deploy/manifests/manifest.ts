@@ -8,6 +8,7 @@ import { controllerDeployment, controllerDisruptionBudget } from './controller.t
 import type { InstallOptions } from './options.ts';
 import { admissionPolicies } from './policies.ts';
 import { rbac } from './rbac.ts';
+import { storageClass } from './storage.ts';
 import { peeringService, webhookConfigurations, webhookService } from './services.ts';
 
 const namespace = (name: string, podSecurity: string): KubeObject => ({
@@ -56,7 +57,13 @@ export const installStages = (options: InstallOptions): readonly Stage[] => [
   },
   {
     title: 'Services, webhooks and network configuration',
-    objects: [peeringService(options), webhookService, ...webhookConfigurations, networkConfig(options)],
+    objects: [
+      peeringService(options),
+      webhookService,
+      ...webhookConfigurations,
+      networkConfig(options),
+      storageClass,
+    ],
   },
   {
     title: 'Agents and controllers',

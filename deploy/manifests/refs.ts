@@ -20,6 +20,7 @@ const OF_MANIFESTS: readonly ResourceRef[] = [
   resources.DEPLOYMENT,
   resources.DAEMON_SET,
   resources.POD_DISRUPTION_BUDGET,
+  resources.STORAGE_CLASS,
 ];
 
 /** Every kind of Fluvia's own. */

@@ -1,5 +1,6 @@
 import type { KindDefinition } from '../../api/define-kind.ts';
 import { FLOAT_GATE, LABELS, NAMES } from '../../api/labels.ts';
+import { STORAGE_LABELS } from '../../api/storage-names.ts';
 import { ClaimKind, type Claim } from '../../api/v1alpha1/claim.ts';
 import {
   NamespaceOffloadingKind,
@@ -18,10 +19,13 @@ import {
   fluviaResource,
   NAMESPACE,
   NODE,
+  PERSISTENT_VOLUME,
+  PERSISTENT_VOLUME_CLAIM,
   POD,
   SERVICE,
   type ResourceRef,
 } from '../../runtime/kube/resources.ts';
+import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import type { EndpointSlice, Namespace, Node, Pod, Service } from '../../runtime/kube/types.ts';
 
 const resourceOf = (kind: KindDefinition): ResourceRef =>
@@ -54,6 +58,9 @@ export interface Home {
   readonly offers: Informer<Offer>;
   readonly networkConfigs: Informer<NetworkConfig>;
   readonly fabricNodes: Informer<FabricNode>;
+  readonly volumeClaims: Informer<PersistentVolumeClaim>;
+  /** Placeholders of volumes that are at peers. */
+  readonly volumes: Informer<PersistentVolume>;
   whenSynced(signal: AbortSignal): Promise<void>;
   /** The virtual node that a pod is bound to, if it is one. */
   virtualNodeOf(pod: Pod): VirtualNode | undefined;
@@ -92,6 +99,10 @@ export const openHome = (informers: InformerFactory): Home => {
   const offers = informers.for<Offer>(OFFER);
   const networkConfigs = informers.for<NetworkConfig>(NETWORK_CONFIG);
   const fabricNodes = informers.for<FabricNode>(FABRIC_NODE);
+  const volumeClaims = informers.for<PersistentVolumeClaim>(PERSISTENT_VOLUME_CLAIM);
+  const volumes = informers.for<PersistentVolume>(PERSISTENT_VOLUME, {
+    labelSelector: STORAGE_LABELS.volume,
+  });
   pods.addIndexers({
     [NODE_INDEX]: (pod) => (pod.spec.nodeName ? [pod.spec.nodeName] : []),
     [NAMESPACE_INDEX]: (pod) => [pod.metadata.namespace ?? ''],
@@ -116,6 +127,8 @@ export const openHome = (informers: InformerFactory): Home => {
     offers,
     networkConfigs,
     fabricNodes,
+    volumeClaims,
+    volumes,
   ];
   return {
     pods,
@@ -131,6 +144,8 @@ export const openHome = (informers: InformerFactory): Home => {
     offers,
     networkConfigs,
     fabricNodes,
+    volumeClaims,
+    volumes,
     whenSynced: async (signal) => {
       await Promise.all(all.map((informer) => informer.whenSynced(signal)));
     },

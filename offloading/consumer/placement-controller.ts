@@ -9,6 +9,7 @@ import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import { groupOf, type Exclusions } from './exclusions.ts';
 import { isGated, isVirtual, selectedPeers, type Home } from './home.ts';
 import { allocatableOf, podRequests, subtract, takesRoom, type Amounts } from './plan-fit.ts';
+import { judgeClaims } from './plan-claims.ts';
 import { whyNotFloatable } from './plan-floatable.ts';
 import { explainNoFit, placementRecordOf, planPlacementPatch } from './plan-placement-patch.ts';
 import {
@@ -71,13 +72,20 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
     const namespace = pod.metadata.namespace ?? '';
     const offloading = home.offloadingOf(namespace);
     const isOpen = offloading !== undefined && offloading.metadata.deletionTimestamp === undefined;
+    const claims = judgeClaims(pod.spec, {
+      claim: (name) => home.volumeClaims.get(namespace, name),
+      volume: (name) => home.volumes.get(undefined, name),
+    });
     return {
       uid: pod.metadata.uid ?? '',
-      spec: pod.spec,
+      // Only the plan sees the selector: kube-scheduler knows it from the volumes themselves.
+      spec: { ...pod.spec, nodeSelector: { ...pod.spec.nodeSelector, ...claims.nodeSelector } },
       requests: podRequests(pod.spec),
       group: groupOf(pod),
       strategy: isOpen ? offloading.spec.strategy : undefined,
-      stays: whyNotFloatable(pod),
+      stays: whyNotFloatable(pod, claims.floating),
+      notHome: claims.notHome,
+      waits: claims.waits,
       openPeers: isOpen ? openPeers(namespace) : [],
       excluded: exclusions.of(pod),
     };
@@ -218,6 +226,8 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
         watchSource(home.virtualNodes, always),
         watchSource(home.offloadings, always),
         watchSource(home.peers, always),
+        watchSource(home.volumeClaims, always),
+        watchSource(home.volumes, always),
       ],
       reconcile,
       log: deps.log,

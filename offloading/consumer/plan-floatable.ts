@@ -1,5 +1,9 @@
 import type { Container, EnvVar, Pod, PodSpec, Volume } from '../../runtime/kube/types.ts';
 
+/** Names of the claims of a pod whose volumes can be had at peers (see `plan-claims.ts`). */
+export type FloatingClaims = ReadonlySet<string>;
+const NO_CLAIMS: FloatingClaims = new Set();
+
 /** Volumes that can be had anywhere; ConfigMaps and Secrets are reflected. */
 const PORTABLE_VOLUMES = new Set(['emptyDir', 'configMap', 'secret', 'downwardAPI', 'projected', 'image']);
 const PORTABLE_SOURCES = new Set(['configMap', 'secret', 'downwardAPI', 'serviceAccountToken']);
@@ -22,12 +26,15 @@ interface DownwardItem {
   readonly fieldRef?: { readonly fieldPath: string };
 }
 
-const whyVolumeStays = (volume: Volume): string | undefined => {
+const whyVolumeStays = (volume: Volume, claims: FloatingClaims): string | undefined => {
   if (isTokenVolume(volume)) return undefined;
   const source = Object.keys(volume).find(
     (key) => key !== 'name' && volume[key] !== undefined && volume[key] !== null,
   );
   if (source === 'hostPath') return `volume ${volume.name} is a directory of the node (hostPath)`;
+  if (source === 'persistentVolumeClaim' && claims.has(volume.persistentVolumeClaim?.claimName ?? '')) {
+    return undefined;
+  }
   if (source === 'persistentVolumeClaim' || source === 'ephemeral') {
     return `volume ${volume.name} is a PersistentVolumeClaim, which has no copy at a peer`;
   }
@@ -83,8 +90,14 @@ const whyContainerStays = (container: Container): string | undefined => {
   return undefined;
 };
 
-/** Why this pod can't run at a peer; undefined when it can. The reason is shown to people. */
-export const whyNotFloatable = (pod: Pick<Pod, 'metadata' | 'spec'>): string | undefined => {
+/**
+ * Why this pod can't run at a peer; undefined when it can. The reason is shown to people. `claims` are those of its claims
+ * whose volumes follow it.
+ */
+export const whyNotFloatable = (
+  pod: Pick<Pod, 'metadata' | 'spec'>,
+  claims: FloatingClaims = NO_CLAIMS,
+): string | undefined => {
   const { spec } = pod;
   if (spec.hostNetwork === true) return 'it uses the network of its node (hostNetwork)';
   if (spec.hostPID === true || spec.hostIPC === true)
@@ -96,7 +109,7 @@ export const whyNotFloatable = (pod: Pick<Pod, 'metadata' | 'spec'>): string | u
     return 'it belongs to a DaemonSet';
   }
   for (const volume of spec.volumes ?? []) {
-    const reason = whyVolumeStays(volume);
+    const reason = whyVolumeStays(volume, claims);
     if (reason !== undefined) return reason;
   }
   for (const container of containersOf(spec)) {

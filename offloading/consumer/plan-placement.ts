@@ -28,6 +28,10 @@ export interface GatedPod {
   readonly strategy: OffloadingStrategy | undefined;
   /** Why it can't leave home; undefined when it can. */
   readonly stays: string | undefined;
+  /** Why it can't run at home (its data is at a peer); undefined when it can. */
+  readonly notHome?: string | undefined;
+  /** Why it can run nowhere yet (a claim is missing, its volume moves); undefined when nothing is missing. */
+  readonly waits?: string | undefined;
   /** Peers where the namespace's twin is ready. */
   readonly openPeers: readonly string[];
   /** Peers that refused it lately, and why. */
@@ -71,6 +75,8 @@ const placeOf = (node: PlanNode): PlaceName => node.peer ?? HOME_PLACE;
 
 /** Why the pod may not go to this place whatever the room; undefined when it may. */
 const whyNotPlace = (pod: GatedPod, place: PlaceName): string | undefined => {
+  if (pod.waits !== undefined) return pod.waits;
+  if (place === HOME_PLACE && pod.notHome !== undefined) return pod.notHome;
   if (place === HOME_PLACE) {
     return pod.strategy === 'Remote' ? 'the strategy of its namespace is Remote' : undefined;
   }

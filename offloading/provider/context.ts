@@ -1,6 +1,7 @@
 /** What the provider's controllers share: informers, consumers, twins, the ledger, and clients that act as a peering. */
 import { LABELS, PEERS_NAMESPACE } from '../../api/labels.ts';
 import type { Links } from '../../api/link.ts';
+import { STORAGE_LABELS } from '../../api/storage-names.ts';
 import type { FabricNode } from '../../api/v1alpha1/fabric-node.ts';
 import type { Grant, GrantPolicy } from '../../api/v1alpha1/grant.ts';
 import type { Offer } from '../../api/v1alpha1/offer.ts';
@@ -8,21 +9,24 @@ import type { Peer } from '../../api/v1alpha1/peer.ts';
 import type { ShadowPod } from '../../api/v1alpha1/shadow-pod.ts';
 import type { View } from '../../api/v1alpha1/view.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
+import { systemBootClock } from '../../runtime/boot-clock.ts';
 import type { KubeClient } from '../../runtime/kube/client.ts';
 import type { Informer } from '../../runtime/kube/informer.ts';
 import * as kube from '../../runtime/kube/resources.ts';
+import type { PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import type { KubeObject, Namespace, Pod } from '../../runtime/kube/types.ts';
 import { createConsumers, type Consumers } from './consumers.ts';
 import type { PodSecurityLevel } from './plan-pod.ts';
 import type { ReflectedKind } from './plan-object.ts';
 import { createQuotaLedger, type QuotaLedger } from './quota-ledger.ts';
+import { createFenceLeases, type FenceLeases } from './fence-leases.ts';
 import { createTwins, type Twins } from './twins.ts';
 
 export const SHADOW_POD = kube.fluviaResource('ShadowPod', 'shadowpods', true);
 export const OFFER = kube.fluviaResource('Offer', 'offers', false);
 export const GRANT = kube.fluviaResource('Grant', 'grants', false);
 const GRANT_POLICY = kube.fluviaResource('GrantPolicy', 'grantpolicies', false);
-const FABRIC_NODE = kube.fluviaResource('FabricNode', 'fabricnodes', false);
+export const FABRIC_NODE = kube.fluviaResource('FabricNode', 'fabricnodes', false);
 const VIEW = kube.fluviaResource('View', 'views', false);
 export const PEER = kube.fluviaResource('Peer', 'peers', false);
 
@@ -45,6 +49,7 @@ export interface ProviderContext {
   readonly consumers: Consumers;
   readonly twins: Twins;
   readonly ledger: QuotaLedger;
+  readonly leases: FenceLeases;
   readonly namespaces: Informer<Namespace>;
   readonly shadows: Informer<ShadowPod>;
   /** Pods that carry the label of an origin. */
@@ -55,6 +60,8 @@ export interface ProviderContext {
   readonly offers: Informer<Offer>;
   readonly fabricNodes: Informer<FabricNode>;
   readonly views: Informer<View>;
+  /** Claims of consumers' volumes. */
+  readonly volumeClaims: Informer<PersistentVolumeClaim>;
   readonly reflected: Readonly<Record<ReflectedKind, Informer<KubeObject>>>;
   /** A client that is the peering's ServiceAccount. */
   asPeering(clusterID: string): KubeClient;
@@ -111,6 +118,7 @@ export const createContext = (
     consumers: createConsumers(links, peers, signal),
     twins: createTwins(namespaces),
     ledger: createQuotaLedger(),
+    leases: createFenceLeases(deps.bootClock ?? systemBootClock, deps.leaderTransitions),
     namespaces,
     shadows,
     pods: informers.for<Pod>(kube.POD, { labelSelector: LABELS.origin }),
@@ -120,6 +128,9 @@ export const createContext = (
     offers,
     fabricNodes: informers.for<FabricNode>(FABRIC_NODE),
     views,
+    volumeClaims: informers.for<PersistentVolumeClaim>(kube.PERSISTENT_VOLUME_CLAIM, {
+      labelSelector: STORAGE_LABELS.volume,
+    }),
     reflected: {
       Service: informers.for<KubeObject>(kube.SERVICE, reflectedScope),
       ConfigMap: informers.for<KubeObject>(kube.CONFIG_MAP, reflectedScope),

@@ -76,7 +76,6 @@ const FORBIDDEN_KEYS = new Set([
   'csi',
   'nfs',
   'ephemeral',
-  'persistentVolumeClaim',
   'podAffinity',
   'seLinuxOptions',
   'windowsOptions',
@@ -178,8 +177,8 @@ describe('planPod', () => {
     ],
     ['a hostPath', { containers: [web], volumes: [{ name: 'h', hostPath: { path: '/' } }] }, 'PodSecurity'],
     [
-      'a claim',
-      { containers: [web], volumes: [{ name: 'p', persistentVolumeClaim: { claimName: 'x' } }] },
+      'an ephemeral claim',
+      { containers: [web], volumes: [{ name: 'p', ephemeral: { volumeClaimTemplate: {} } }] },
       'NotOffered',
     ],
     [

@@ -1,9 +1,9 @@
-/** Which ConfigMaps and Secrets a pod refers to. */
+/** Which ConfigMaps, Secrets and claims a pod refers to. */
 import type { ForeignPodSpec } from './pod-schema.ts';
 
-/** A ConfigMap or Secret that a pod refers to. */
+/** A ConfigMap, Secret or claim that a pod refers to. */
 export interface ObjectReference {
-  readonly kind: 'ConfigMap' | 'Secret';
+  readonly kind: 'ConfigMap' | 'Secret' | 'PersistentVolumeClaim';
   readonly name: string;
   readonly optional: boolean;
 }
@@ -13,7 +13,7 @@ interface Ref {
   readonly optional?: boolean | undefined;
 }
 
-/** Every ConfigMap and Secret that the pod's containers can't start without, and those that they would like to have. */
+/** Every object that the pod's containers can't start without, and those that they would like to have. */
 export const referencesOf = (spec: ForeignPodSpec): readonly ObjectReference[] => {
   const found = new Map<string, ObjectReference>();
   const add = (kind: ObjectReference['kind'], ref: Ref | undefined): void => {
@@ -34,6 +34,10 @@ export const referencesOf = (spec: ForeignPodSpec): readonly ObjectReference[] =
   }
   for (const volume of spec.volumes ?? []) {
     add('ConfigMap', volume.configMap);
+    add(
+      'PersistentVolumeClaim',
+      volume.persistentVolumeClaim && { name: volume.persistentVolumeClaim.claimName },
+    );
     add('Secret', volume.secret && { name: volume.secret.secretName, optional: volume.secret.optional });
     for (const source of volume.projected?.sources ?? []) {
       add('ConfigMap', source.configMap);

@@ -215,6 +215,8 @@ const volume = z.object({
       pullPolicy: z.enum(['Always', 'IfNotPresent', 'Never']).optional(),
     })
     .optional(),
+  // Only claims of this consumer's own volumes; judged when the pod is made.
+  persistentVolumeClaim: z.object({ claimName: DnsSubdomain, readOnly: z.boolean().optional() }).optional(),
   hostPath: z.object({ path: z.string().max(4096), type: short.optional() }).optional(),
 });
 

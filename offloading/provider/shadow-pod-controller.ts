@@ -1,6 +1,7 @@
 /** Keeps the pods of consumers alive: item → ShadowPod → Pod, and their state back. One key per home pod. */
 import { LABELS } from '../../api/labels.ts';
 import type { ShadowPod } from '../../api/v1alpha1/shadow-pod.ts';
+import { equalJson } from '../../runtime/kube/apply.ts';
 import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
 import { POD } from '../../runtime/kube/resources.ts';
 import type { HasMetadata } from '../../runtime/kube/types.ts';
@@ -62,16 +63,25 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
     const wanted = podMeta({ ...item, clusterID: state.clusterID });
     const labels = mapPatch(shadow.spec.pod.labels ?? {}, wanted.labels);
     const annotations = mapPatch(shadow.spec.pod.annotations ?? {}, wanted.annotations);
-    if (labels === undefined && annotations === undefined) return;
+    // A pod that runs already has no init container that waits, but stops like any other when its lease ends.
+    const fence = equalJson(item.fence, shadow.spec.fence) ? undefined : (item.fence ?? null);
+    if (labels === undefined && annotations === undefined && fence === undefined) return;
     const client = context.asPeering(state.clusterID);
     const patch = { ...(labels && { labels }), ...(annotations && { annotations }) };
     const options = { type: 'merge', fieldManager: FIELD_MANAGER, signal } as const;
     await asPeeringCall(async () => {
       // The pod first: the ShadowPod's record says what is still to be done.
-      if (pod !== undefined) await client.patch(POD, state.name, state.twin, { metadata: patch }, options);
-      await client.patch(SHADOW_POD, state.name, state.twin, { spec: { pod: patch } }, options);
+      if (pod !== undefined && (labels !== undefined || annotations !== undefined))
+        await client.patch(POD, state.name, state.twin, { metadata: patch }, options);
+      const spec = { pod: patch, ...(fence === undefined ? {} : { fence }) };
+      await client.patch(SHADOW_POD, state.name, state.twin, { spec }, options);
     });
   };
+
+  const closedBecause = ({ world: { fence } }: ShadowState) =>
+    fence === undefined || fence.state === 'open'
+      ? undefined
+      : { reason: 'FenceClosed', message: 'it may start once its home has given it a lease' };
 
   const report = async (state: ShadowState, waiting?: { reason: string; message: string }): Promise<void> => {
     const { shadow } = state;
@@ -145,6 +155,8 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
         if (plan.because === 'healing') {
           await report(state);
           deps.log.info('a lost pod is made again', { key: state.key, reason: state.pod?.status?.reason });
+        } else if (plan.because === 'fence') {
+          deps.log.warn('a pod stops: its home gave no new lease', { key: state.key });
         }
         await deleteShadowPod(context, state, plan.uid, plan.graceSeconds, signal);
         return undefined;
@@ -163,7 +175,7 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
           await recordFailure(context, state, shadow, plan.reason, plan.message, signal);
         return undefined;
       case 'report':
-        return report(state);
+        return report(state, state.pod === undefined ? closedBecause(state) : undefined);
     }
   };
 
@@ -201,6 +213,13 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
         waiters.wake(objectTopic(kind, metadata.namespace ?? '', metadata.name)),
       ),
     ),
+    context.volumeClaims.onChange(({ object: { metadata } }) =>
+      waiters.wake(objectTopic('PersistentVolumeClaim', metadata.namespace ?? '', metadata.name)),
+    ),
+    context.leases.onChange((clusterID, uids) => {
+      for (const shadow of shadows.byIndex(SHADOWS_BY_ORIGIN, clusterID))
+        if (uids.has(shadow.spec.home.uid)) queue.add(keyOfShadow(shadow));
+    }),
     consumers.onConsumer((consumer) => {
       const stop = consumer.namespaces.onChange((id) => {
         for (const key of keysOfPeer(consumer.clusterID)) {
@@ -244,6 +263,7 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
         context.policies,
         context.reflected.ConfigMap,
         context.reflected.Secret,
+        context.volumeClaims,
       ],
       reconcile,
       workers: 4,

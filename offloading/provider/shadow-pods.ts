@@ -1,8 +1,11 @@
 /** Makes and ends the real pods of ShadowPods, as the peering. */
 import { messageOf } from '../../api/errors.ts';
+import { LABELS } from '../../api/labels.ts';
+import { STORAGE_ANNOTATIONS } from '../../api/storage-names.ts';
 import type { ShadowPod } from '../../api/v1alpha1/shadow-pod.ts';
 import { isAlreadyExists } from '../../runtime/kube/errors.ts';
 import { POD } from '../../runtime/kube/resources.ts';
+import type { PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import { FIELD_MANAGER, REFLECTED, type ProviderContext } from './context.ts';
 import { asPeeringCall, isRefusal } from './peering-errors.ts';
 import { podManifest } from './plan-pod.ts';
@@ -20,6 +23,13 @@ export type PodCreation =
 export const objectTopic = (kind: string, namespace: string, name: string): string =>
   `object:${kind}/${namespace}/${name}`;
 
+/** Whether a claim in the twin is an active volume of this consumer. */
+const isUsableClaim = (claim: PersistentVolumeClaim | undefined, clusterID: string): boolean =>
+  claim !== undefined &&
+  claim.metadata.deletionTimestamp === undefined &&
+  claim.metadata.labels?.[LABELS.origin] === clusterID &&
+  claim.metadata.annotations?.[STORAGE_ANNOTATIONS.state] === 'active';
+
 /** The first object that the pod needs and that isn't there. */
 const findMissing = async (
   context: ProviderContext,
@@ -31,6 +41,11 @@ const findMissing = async (
   const twin = shadow.metadata.namespace ?? '';
   for (const reference of spec.success ? referencesOf(spec.data) : []) {
     const { kind, name, optional } = reference;
+    if (kind === 'PersistentVolumeClaim') {
+      // The cache and nothing else: whatever stands there without the storage fabric's marks is not the consumer's.
+      if (!isUsableClaim(context.volumeClaims.get(twin, name), state.clusterID)) return reference;
+      continue;
+    }
     if (context.reflected[kind].get(twin, name) !== undefined) continue;
     // What the pod could do without counts only when it is known to come.
     const comes = state.consumer?.objects.get(`${kind}/${state.homeNamespace}/${name}`) !== undefined;
@@ -65,7 +80,7 @@ export const createShadowPod = async (
     await asPeeringCall(() =>
       context
         .asPeering(state.clusterID)
-        .create(POD, podManifest(shadow), { fieldManager: FIELD_MANAGER, signal }),
+        .create(POD, podManifest(shadow, context.deps.image), { fieldManager: FIELD_MANAGER, signal }),
     );
     return { outcome: 'created' };
   } catch (error) {

@@ -1,0 +1,37 @@
+/** Names that the storage fabric and offloading share: how a volume is seen on claims, placeholders and nodes. */
+
+/** The virtual StorageClass, and the provisioner that it names. */
+export const STORAGE_CLASS = 'fluvia';
+export const PROVISIONER = 'fluvia.dev/volume';
+
+export const STORAGE_LABELS = {
+  /** On home's placeholder PV and on the provider's PVC: the volume's ID. */
+  volume: 'fluvia.dev/volume',
+  /** On mover Jobs, their pods and Secrets: the transfer's ID as a label value. */
+  transfer: 'fluvia.dev/transfer',
+} as const;
+
+export const STORAGE_ANNOTATIONS = {
+  /** On the placeholder: the volume's epoch. The authority; raised by compare-and-swap only. */
+  epoch: 'fluvia.dev/epoch',
+  /** On the placeholder: the peer where the volume is. The authority. */
+  location: 'fluvia.dev/location',
+  /** On the placeholder: comma-separated peers that keep an older copy of it, used by nothing. */
+  retained: 'fluvia.dev/retained',
+  /** On the placeholder: the move under way, as JSON (see `storage-fabric/replica/plan-move.ts`). */
+  move: 'fluvia.dev/move',
+  /** On the placeholder: how the last move ended, as JSON. */
+  lastMove: 'fluvia.dev/last-move',
+  /** On home's claim, by people: the peer to which the volume is to be moved. */
+  moveTo: 'fluvia.dev/move-to',
+  /** On the provider's claim: `active`, `restoring` or `retained`; pods may use only an active one. */
+  state: 'fluvia.dev/volume-state',
+  /** On a mover Job: the cluster that asked for it, and its transfer ID. */
+  transferID: 'fluvia.dev/transfer-id',
+} as const;
+
+/** Label of the virtual nodes where the volume may be used; it moves with the volume. */
+export const volumeNodeLabel = (volume: string): string => `fluvia.dev/volume-${volume}`;
+
+/** Name of home's placeholder PersistentVolume. */
+export const placeholderName = (volume: string): string => `fluvia-${volume}`;

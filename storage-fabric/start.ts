@@ -1,0 +1,25 @@
+/**
+ * The storage fabric's controllers in the leader: home's volumes and the volumes of peers' consumers.
+ *
+ * RBAC that this folder needs is in `deploy/manifests/rbac.ts`, each block with its reason.
+ */
+import type { Links } from '../api/link.ts';
+import type { ControllerDeps } from '../runtime/deps.ts';
+import { openProviderSide } from './provider-side.ts';
+import { startHomeVolumes } from './volumes/home-controller.ts';
+import { openHomeVolumes } from './volumes/home-volumes.ts';
+import { startPeerVolumes } from './volumes/peer-controller.ts';
+
+/** Starts everything once the caches have filled; it stops when `signal` aborts. */
+export const startStorage = async (
+  deps: ControllerDeps,
+  links: Links,
+  clusterID: string,
+  signal: AbortSignal,
+): Promise<void> => {
+  const home = openHomeVolumes(deps);
+  await home.whenSynced(signal);
+  startHomeVolumes(deps, links, home, signal);
+  startPeerVolumes(deps, links, openProviderSide(deps), signal);
+  deps.log.info('storage fabric runs', { controller: 'storage', clusterID });
+};

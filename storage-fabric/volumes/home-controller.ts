@@ -1,0 +1,179 @@
+import type { Links, PeerLink } from '../../api/link.ts';
+import { LABELS } from '../../api/labels.ts';
+import { VOLUME_STATUS, VOLUMES } from '../../api/storage-collections.ts';
+import { STORAGE_CLASS, volumeNodeLabel } from '../../api/storage-names.ts';
+import type { ControllerDeps } from '../../runtime/deps.ts';
+import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
+import { isAlreadyExists, isConflict, isNotFound } from '../../runtime/kube/errors.ts';
+import { NODE, PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM } from '../../runtime/kube/resources.ts';
+import type { PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
+import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
+import { FIELD_MANAGER, idOfClaim, idOfVolume, isOurs, type HomeVolumes } from './home-volumes.ts';
+import { planVolume, SELECTED_NODE, type VolumePlan, type VolumeWorld } from './plan-volume.ts';
+
+/** Type of the condition on a claim that says where its volume is. */
+export const VOLUME_CONDITION = 'fluvia.dev/Volume';
+/** How soon a label that was just written is looked for in the cache. */
+const SOON_MS = 150;
+const VOLUME_LABEL_PREFIX = volumeNodeLabel('');
+
+/**
+ * Makes, publishes, labels and deletes home's volumes of class `fluvia`. Keyed by volume ID; stops when `signal` aborts.
+ * Caches must have synced.
+ */
+export const startHomeVolumes = (
+  deps: ControllerDeps,
+  links: Links,
+  home: HomeVolumes,
+  signal: AbortSignal,
+): void => {
+  const { client } = deps;
+  const queue = createWorkQueue({ clock: deps.clock });
+
+  const observe = (id: string): VolumeWorld => {
+    const all = links.list();
+    const told = all.flatMap((link) => {
+      const status = link.follow(VOLUME_STATUS).get(id);
+      return status === undefined ? [] : [[link.peer, status] as const];
+    });
+    return {
+      id,
+      claim: home.claimOf(id),
+      volume: home.volumeOf(id),
+      reclaimPolicy: home.classes.get(undefined, STORAGE_CLASS)?.reclaimPolicy ?? 'Delete',
+      nodes: home.nodes.list(),
+      peers: new Set(home.peers.list().map((peer) => peer.metadata.name)),
+      told: new Map(told),
+      heard: new Set(
+        all.filter((link) => link.isUp() && link.follow(VOLUME_STATUS).isComplete()).map((link) => link.peer),
+      ),
+    };
+  };
+
+  const setLabel = async (node: string, id: string, value: 'true' | null): Promise<void> => {
+    const body = { metadata: { labels: { [volumeNodeLabel(id)]: value } } };
+    await client
+      .patch(NODE, node, undefined, body, { type: 'merge', fieldManager: FIELD_MANAGER, signal })
+      .catch((error: unknown) => {
+        if (!isNotFound(error)) throw error;
+      });
+  };
+
+  const unselect = async (claim: PersistentVolumeClaim, plan: VolumePlan): Promise<void> => {
+    if (plan.unselect === undefined) return;
+    const { name, namespace, uid, resourceVersion } = claim.metadata;
+    deps.events.record(claim, { type: 'Warning', reason: plan.unselect.reason, note: plan.unselect.message });
+    const body = { metadata: { uid, resourceVersion, annotations: { [SELECTED_NODE]: null } } };
+    await client.patch(PERSISTENT_VOLUME_CLAIM, name, namespace, body, {
+      type: 'merge',
+      fieldManager: FIELD_MANAGER,
+      signal,
+    });
+  };
+
+  const say = async (claim: PersistentVolumeClaim, wanted: VolumePlan['condition']): Promise<void> => {
+    const old = claim.status?.conditions?.find(({ type }) => type === VOLUME_CONDITION);
+    if (wanted === undefined) return;
+    if (old?.status === wanted.status && old.reason === wanted.reason && old.message === wanted.message)
+      return;
+    const { name, namespace, uid } = claim.metadata;
+    const now = deps.clock.now().toISOString();
+    const lastTransitionTime = old?.status === wanted.status ? (old.lastTransitionTime ?? now) : now;
+    const condition = { type: VOLUME_CONDITION, ...wanted, lastTransitionTime };
+    await client
+      .patch(
+        PERSISTENT_VOLUME_CLAIM,
+        name,
+        namespace,
+        { metadata: { uid }, status: { conditions: [condition] } },
+        { type: 'strategic', subresource: 'status', fieldManager: FIELD_MANAGER, signal },
+      )
+      .catch((error: unknown) => {
+        if (!isNotFound(error) && !isConflict(error)) throw error;
+      });
+    if (wanted.reason === 'Pending') return;
+    const type = wanted.status === 'True' || wanted.reason === 'Moving' ? 'Normal' : 'Warning';
+    deps.events.record(claim, { type, reason: wanted.reason, note: wanted.message });
+  };
+
+  const publish = (id: string, plan: VolumePlan): void => {
+    for (const link of links.list()) {
+      const item = plan.publish.get(link.peer);
+      if (item === undefined) link.publish(VOLUMES).delete(id);
+      else link.publish(VOLUMES).set(id, item);
+    }
+  };
+
+  const reconcile = async (id: string): Promise<ReconcileResult> => {
+    const world = observe(id);
+    const plan = planVolume(world);
+    publish(id, plan);
+    for (const node of plan.unlabel) await setLabel(node, id, null);
+    for (const node of plan.label) await setLabel(node, id, 'true');
+    if (plan.create !== undefined) {
+      await client
+        .create(PERSISTENT_VOLUME, plan.create, { fieldManager: FIELD_MANAGER, signal })
+        .catch((error: unknown) => {
+          if (!isAlreadyExists(error)) throw error;
+        });
+      deps.log.info('volume placed', { controller: 'storage.volume', volume: id });
+    }
+    if (plan.deletePlaceholder && world.volume !== undefined) {
+      const { name, uid } = world.volume.metadata;
+      await client.delete(PERSISTENT_VOLUME, name, undefined, { uid, signal });
+      deps.log.info('volume deleted', { controller: 'storage.volume', volume: id });
+    }
+    if (world.claim !== undefined) {
+      await unselect(world.claim, plan);
+      await say(world.claim, plan.condition);
+    }
+    return plan.label.length > 0 ? { requeueAfterMs: SOON_MS } : {};
+  };
+
+  const all = (): readonly string[] => home.ids();
+
+  const publishAll = (link: PeerLink): void => {
+    for (const id of all()) {
+      const item = planVolume(observe(id)).publish.get(link.peer);
+      if (item !== undefined) link.publish(VOLUMES).set(id, item);
+    }
+    link.publish(VOLUMES).markComplete();
+    for (const id of all()) queue.add(id);
+  };
+
+  links.onLink((link) => {
+    publishAll(link);
+    link.follow(VOLUME_STATUS).onChange((id) => {
+      for (const one of id === undefined ? all() : [id]) queue.add(one);
+    });
+    link.onStateChange(() => {
+      for (const id of all()) queue.add(id);
+    });
+  });
+
+  void runController(
+    {
+      name: 'storage.volume',
+      queue,
+      sources: [
+        watchSource(home.claims, ({ object }) => (isOurs(object) ? [idOfClaim(object)] : [])),
+        watchSource(home.volumes, ({ object }) => [idOfVolume(object)]),
+        // A node made again has lost its labels; one that has some belongs to volumes that may be gone.
+        watchSource(home.nodes, (change) => {
+          const { object } = change;
+          if (object.metadata.labels?.[LABELS.virtualNode] !== 'true') return [];
+          const own = Object.keys(object.metadata.labels)
+            .filter((key) => key.startsWith(VOLUME_LABEL_PREFIX))
+            .map((key) => key.slice(VOLUME_LABEL_PREFIX.length));
+          return change.type === 'updated' ? [] : [...new Set([...own, ...all()])];
+        }),
+        watchSource(home.peers, ({ type }) => (type === 'updated' ? [] : all())),
+      ],
+      reconcile,
+      log: deps.log,
+      clock: deps.clock,
+      metrics: deps.metrics,
+    },
+    signal,
+  );
+};

@@ -1,0 +1,193 @@
+import { LABELS } from '../../api/labels.ts';
+import type { Links, PeerLink } from '../../api/link.ts';
+import { VOLUME_STATUS, VOLUMES } from '../../api/storage-collections.ts';
+import { STORAGE_LABELS } from '../../api/storage-names.ts';
+import type { ControllerDeps } from '../../runtime/deps.ts';
+import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
+import { isAlreadyExists, isForbidden, isInvalid } from '../../runtime/kube/errors.ts';
+import { EVENT, PERSISTENT_VOLUME_CLAIM, STORAGE_CLASS } from '../../runtime/kube/resources.ts';
+import {
+  isDefaultClass,
+  type PersistentVolumeClaim,
+  type StorageClass,
+} from '../../runtime/kube/storage-types.ts';
+import type { KubeObject } from '../../runtime/kube/types.ts';
+import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
+import type { ProviderSide } from '../provider-side.ts';
+import { FIELD_MANAGER } from './home-volumes.ts';
+import { planPeerVolume, type PeerVolumeWorld } from './plan-peer-volume.ts';
+
+const BY_ID = 'storage/volume';
+/** A claim that is Pending for so long is asked about. */
+const WARNING_MS = 5000;
+
+interface KubeEvent extends KubeObject {
+  readonly type?: string;
+  readonly reason?: string;
+  readonly note?: string;
+}
+
+const keyOfClaim = (claim: PersistentVolumeClaim): string =>
+  `${claim.metadata.labels?.[LABELS.origin] ?? ''}/${claim.metadata.labels?.[STORAGE_LABELS.volume] ?? ''}`;
+
+/** Keeps consumers' volumes as claims in their twins. Keyed `<cluster ID>/<volume ID>`; stops when `signal` aborts. */
+export const startPeerVolumes = (
+  deps: ControllerDeps,
+  links: Links,
+  provider: ProviderSide,
+  signal: AbortSignal,
+): void => {
+  const queue = createWorkQueue({ clock: deps.clock });
+  const claims = deps.informers.for<PersistentVolumeClaim>(PERSISTENT_VOLUME_CLAIM, {
+    labelSelector: STORAGE_LABELS.volume,
+  });
+  const classes = deps.informers.for<StorageClass>(STORAGE_CLASS);
+  claims.addIndexers({ [BY_ID]: (claim) => [keyOfClaim(claim)] });
+
+  const linkOf = (clusterID: string): PeerLink | undefined =>
+    links.list().find((link) => link.clusterID === clusterID);
+
+  /** Only what stands in a twin of the consumer that it names is ours. */
+  const ownClaim = (clusterID: string, id: string): PersistentVolumeClaim | undefined =>
+    claims
+      .byIndex(BY_ID, `${clusterID}/${id}`)
+      .find(({ metadata }) => provider.consumerOf(metadata.namespace ?? '') === clusterID);
+
+  const warningAbout = async (claim: PersistentVolumeClaim): Promise<string | undefined> => {
+    if (claim.status?.phase !== 'Pending') return undefined;
+    const age = deps.clock.now().getTime() - Date.parse(claim.metadata.creationTimestamp ?? '');
+    if (!(age > WARNING_MS)) return undefined;
+    const { items } = await deps.client.list<KubeEvent>(EVENT, {
+      namespace: claim.metadata.namespace,
+      fieldSelector: `regarding.name=${claim.metadata.name}`,
+      limit: 100,
+      signal,
+    });
+    return items.findLast((event) => event.type === 'Warning' && event.reason === 'ProvisioningFailed')?.note;
+  };
+
+  const observe = async (clusterID: string, id: string): Promise<PeerVolumeWorld> => {
+    const told = linkOf(clusterID)?.follow(VOLUMES);
+    const wanted = told?.get(id);
+    const twin = wanted === undefined ? undefined : provider.twinOf(clusterID, wanted.namespace);
+    const claim = ownClaim(clusterID, id);
+    const obstacle =
+      claim === undefined && wanted !== undefined && twin !== undefined
+        ? await provider
+            .asPeering(clusterID)
+            .get<PersistentVolumeClaim>(PERSISTENT_VOLUME_CLAIM, wanted.claimName, twin, { signal })
+        : undefined;
+    return {
+      id,
+      clusterID,
+      wanted,
+      isComplete: told?.isComplete() ?? false,
+      twin,
+      claim,
+      obstacle,
+      hasDefaultClass: classes.list().some(isDefaultClass),
+      warning: claim === undefined ? undefined : await warningAbout(claim),
+    };
+  };
+
+  const reconcile = async (key: string): Promise<ReconcileResult> => {
+    const [clusterID = '', id = ''] = key.split('/');
+    const world = await observe(clusterID, id);
+    const plan = planPeerVolume(world);
+    const client = provider.asPeering(clusterID);
+    const options = { fieldManager: FIELD_MANAGER, signal } as const;
+    const publisher = linkOf(clusterID)?.publish(VOLUME_STATUS);
+    if (plan.status === 'forget') publisher?.delete(id);
+    else if (plan.status !== undefined) publisher?.set(id, plan.status);
+    if (plan.create !== undefined) {
+      try {
+        await client.create(PERSISTENT_VOLUME_CLAIM, plan.create, options);
+        deps.log.info('volume claimed', { controller: 'storage.peer-volume', key });
+      } catch (error) {
+        if (isInvalid(error) || (isForbidden(error) && world.wanted !== undefined)) {
+          publisher?.set(id, {
+            uid: world.wanted?.uid ?? '',
+            phase: 'Failed',
+            reason: 'Rejected',
+            message: (error instanceof Error ? error.message : '').slice(0, 1024),
+          });
+        }
+        if (!isAlreadyExists(error)) throw error;
+      }
+    }
+    const { claim } = world;
+    if (claim === undefined) return world.obstacle === undefined ? {} : { requeueAfterMs: 5000 };
+    const { name, namespace, uid } = claim.metadata;
+    if (plan.annotate !== undefined) {
+      const body = { metadata: { uid, annotations: plan.annotate } };
+      await client.patch(PERSISTENT_VOLUME_CLAIM, name, namespace, body, { type: 'merge', ...options });
+    }
+    if (plan.deleteClaim) {
+      await client.delete(PERSISTENT_VOLUME_CLAIM, name, namespace, { uid, signal });
+      deps.log.info('volume deleted', { controller: 'storage.peer-volume', key });
+    }
+    return claim.status?.phase === 'Pending' && world.wanted?.state !== 'retained'
+      ? { requeueAfterMs: WARNING_MS + 500 }
+      : {};
+  };
+
+  const keysOf = (link: PeerLink): readonly string[] => [
+    ...new Set([
+      ...[...link.follow(VOLUMES).entries().keys()].map((id) => `${link.clusterID}/${id}`),
+      ...claims
+        .list()
+        .map(keyOfClaim)
+        .filter((key) => key.startsWith(`${link.clusterID}/`)),
+    ]),
+  ];
+
+  const attach = async (link: PeerLink): Promise<void> => {
+    await Promise.all([claims.whenSynced(signal), provider.namespaces.whenSynced(signal)]);
+    link.follow(VOLUMES).onChange((id) => {
+      for (const key of id === undefined ? keysOf(link) : [`${link.clusterID}/${id}`]) queue.add(key);
+    });
+    for (const key of keysOf(link)) queue.add(key);
+    // What is here already is said before the list counts as whole.
+    for (const key of keysOf(link)) {
+      const id = key.split('/')[1] ?? '';
+      const status = planPeerVolume(await observe(link.clusterID, id)).status;
+      if (status !== undefined && status !== 'forget') link.publish(VOLUME_STATUS).set(id, status);
+      else if (ownClaim(link.clusterID, id) !== undefined)
+        link
+          .publish(VOLUME_STATUS)
+          .set(id, { uid: ownClaim(link.clusterID, id)?.metadata.uid ?? '', phase: 'Pending' });
+    }
+    link.publish(VOLUME_STATUS).markComplete();
+  };
+
+  links.onLink((link) => {
+    attach(link).catch((err: unknown) => {
+      if (!signal.aborted && !link.signal.aborted)
+        deps.log.error('volumes not reported', { peer: link.peer, err });
+    });
+  });
+
+  void runController(
+    {
+      name: 'storage.peer-volume',
+      queue,
+      sources: [
+        watchSource(claims, ({ object }) => [keyOfClaim(object)]),
+        watchSource(classes, () => links.list().flatMap(keysOf)),
+        watchSource(provider.namespaces, (change) =>
+          change.type === 'updated'
+            ? []
+            : links
+                .list()
+                .filter((link) => link.clusterID === change.object.metadata.labels?.[LABELS.origin])
+                .flatMap(keysOf),
+        ),
+      ],
+      reconcile,
+      log: deps.log,
+      clock: deps.clock,
+      metrics: deps.metrics,
+    },
+    signal,
+  );
+};
