@@ -91,11 +91,38 @@ const RECIPES = {
       stageEtc(root);
     },
   },
+  'local-path': {
+    entrypoint: ['/local-path-provisioner'],
+    inputs: async () => [(await ensureTool('local-path')).dir],
+    stage: async (root) => {
+      const { files } = await ensureTool('local-path');
+      await stageProgram(root, files['local-path-provisioner'] ?? '', '.');
+      stageEtc(root);
+    },
+  },
+  // what makes a volume: a shell and btrfs
+  'volume-helper': {
+    entrypoint: [],
+    cmd: ['/bin/sh'],
+    inputs: async () => ['busybox', 'dash', 'btrfs'].map((name) => stampOf(programPath(name))),
+    stage: async (root) => {
+      await stageBusybox(root, ['sh']);
+      await stageProgram(root, programPath('dash'), 'bin', 'sh');
+      await stageProgram(root, programPath('btrfs'));
+      stageEtc(root);
+    },
+  },
 } as const satisfies Record<string, ImageRecipe>;
 
 export type ImageName = keyof typeof RECIPES;
 
-export const IMAGE_NAMES = Object.keys(RECIPES) as readonly ImageName[];
+/** Images that only a testbed with volumes needs. */
+export const STORAGE_IMAGE_NAMES = ['local-path', 'volume-helper'] as const satisfies readonly ImageName[];
+
+/** Images that every testbed has. */
+export const IMAGE_NAMES = (Object.keys(RECIPES) as readonly ImageName[]).filter(
+  (name) => !(STORAGE_IMAGE_NAMES as readonly ImageName[]).includes(name),
+);
 
 /** Full name of an image, for pod specs. */
 export const imageReference = (name: ImageName): string => `fluvia.local/${name}:1`;

@@ -5,6 +5,7 @@ describe('parseArguments', () => {
   it('takes three clusters, the middle one with two nodes, by default', () => {
     expect(parseArguments(['up'])).toEqual({
       verb: 'up',
+      storage: false,
       name: 'default',
       shape: [
         { name: 'home', nodes: 1 },
@@ -14,9 +15,14 @@ describe('parseArguments', () => {
     });
   });
 
+  it('takes --storage', () => {
+    expect(parseArguments(['up', '--storage'])).toMatchObject({ verb: 'up', storage: true });
+  });
+
   it('gives clusters of a given list one node each unless told', () => {
     expect(parseArguments(['up', '--clusters=a,b', '--name', 'x'])).toEqual({
       verb: 'up',
+      storage: false,
       name: 'x',
       shape: [
         { name: 'a', nodes: 1 },

@@ -3,7 +3,12 @@ import { TestbedError } from './errors.ts';
 import type { ClusterShape } from './plan-addresses.ts';
 
 export type Command =
-  | { readonly verb: 'up'; readonly name: string; readonly shape: readonly ClusterShape[] }
+  | {
+      readonly verb: 'up';
+      readonly name: string;
+      readonly shape: readonly ClusterShape[];
+      readonly storage: boolean;
+    }
   | { readonly verb: 'down'; readonly name: string; readonly all: boolean }
   | { readonly verb: 'status'; readonly name: string; readonly output: 'text' | 'json' }
   | { readonly verb: 'kubeconfig'; readonly name: string; readonly cluster: string }
@@ -19,7 +24,8 @@ export type Command =
   | { readonly verb: 'help' };
 
 export const USAGE = `usage: npm run testbed -- VERB [--name NAME] ...
-  up [--clusters home,east,west] [--nodes 1,2,1]   make it, or make it whole again
+  up [--clusters home,east,west] [--nodes 1,2,1] [--storage]
+                                                   make it, or make it whole again; --storage: with volumes
   down [--all]                                     take it away with everything it made
   status [-o json]
   kubeconfig CLUSTER                               print the path of its kubeconfig
@@ -103,10 +109,11 @@ export const parseArguments = (argv: readonly string[]): Command => {
   };
   switch (verb) {
     case 'up': {
-      const { name, options } = take(['--clusters', '--nodes'], [], 0);
+      const { name, options } = take(['--clusters', '--nodes'], ['--storage'], 0);
       return {
         verb,
         name,
+        storage: options.has('--storage'),
         shape: parseShape(
           options.get('--clusters') ?? 'home,east,west',
           options.get('--nodes') ?? (options.has('--clusters') ? undefined : '1,2,1'),

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ApiClient } from './api-client.ts';
 import { coreDnsObjects } from './coredns.ts';
+import { provisionerObjects } from './provisioner.ts';
 import { TestbedError } from './errors.ts';
 import { importImage, initOf, isRunning, nodeFolder, startNode, type NodeContext } from './node.ts';
 import { writePki } from './pki.ts';
@@ -110,8 +111,13 @@ const waitForNodes = async (
   });
 };
 
-const applyCoreDns = async (api: ApiClient, cluster: ClusterPlan, context: NodeContext): Promise<void> => {
-  for (const [path, object] of coreDnsObjects) {
+const applyObjects = async (
+  api: ApiClient,
+  cluster: ClusterPlan,
+  context: NodeContext,
+  objects: readonly (readonly [path: string, object: unknown])[],
+): Promise<void> => {
+  for (const [path, object] of objects) {
     await must(`${path} is applied`, cluster, context, async () => {
       const { status } = await api.apply(path, object);
       return status === 200 || status === 201;
@@ -199,7 +205,8 @@ export const bringUp = async (
     if (started.includes(true)) step(`${cluster.name}: API server ready`);
     const bootstrapped = join(folder, 'bootstrapped');
     if (!existsSync(bootstrapped)) {
-      await applyCoreDns(api, wanted, context);
+      await applyObjects(api, wanted, context, coreDnsObjects);
+      if (context.storage) await applyObjects(api, wanted, context, provisionerObjects);
       writeFileSync(bootstrapped, '');
     }
     await waitForNodes(api, wanted, context, boot);

@@ -11,6 +11,8 @@ export type Resource =
   | { readonly kind: 'netns'; readonly name: string }
   /** A network interface of the host itself; those inside a namespace go with it. */
   | { readonly kind: 'link'; readonly name: string }
+  /** File behind a loop device; the device goes with the node's mounts, unless something went wrong. */
+  | { readonly kind: 'loop'; readonly path: string }
   /** A cgroup folder (absolute); all processes in it are the testbed's. */
   | { readonly kind: 'cgroup'; readonly path: string }
   | ({ readonly kind: 'process'; readonly bootId: string } & ProcessId);
@@ -28,7 +30,7 @@ export const parseJournal = (text: string): readonly Resource[] =>
 
 /** Each resource once, in the order of its removal: processes first, then the newest first, claims last. */
 export const removalOrder = (resources: readonly Resource[]): readonly Resource[] => {
-  const rank = { process: 0, cgroup: 1, link: 2, netns: 3, claim: 4 } as const;
+  const rank = { process: 0, cgroup: 1, loop: 2, link: 3, netns: 4, claim: 5 } as const;
   const once = new Map(resources.map((resource) => [JSON.stringify(resource), resource]));
   return [...once.values()].toReversed().sort((a, b) => rank[a.kind] - rank[b.kind]);
 };

@@ -30,7 +30,12 @@ const perform = async (command: Command): Promise<number> => {
       say(USAGE);
       return 0;
     case 'up':
-      await Testbed.up({ name: command.name, clusters: command.shape, report: say });
+      await Testbed.up({
+        name: command.name,
+        clusters: command.shape,
+        storage: command.storage,
+        report: say,
+      });
       return 0;
     case 'down':
       for (const name of command.all ? Testbed.names() : [command.name]) await Testbed.down(name, say);

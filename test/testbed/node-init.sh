@@ -34,6 +34,10 @@ for folder in etc var opt; do
 done
 mount -t tmpfs tmpfs /run || fail /run
 for folder in containerd kubelet; do mkdir -p "/var/lib/$folder" && mount --bind "$state/$folder" "/var/lib/$folder" || fail "/var/lib/$folder"; done
+if [ -f "$state/volumes.img" ]; then
+  mkdir -p /var/lib/fluvia-volumes
+  mount -o loop,noatime "$state/volumes.img" /var/lib/fluvia-volumes || fail "volumes"
+fi
 mkdir -p /opt/cni/bin /etc/cni/net.d /run/containerd /run/lock
 mount --bind "$CNI_BIN" /opt/cni/bin || fail /opt/cni/bin
 cp "$conf/10-testbed.conflist" /etc/cni/net.d/

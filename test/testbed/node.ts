@@ -10,6 +10,7 @@ import { makeNodeNetwork, removeNodeNetwork } from './network.ts';
 import { nodeFiles, type NodePaths } from './node-config.ts';
 import { repositoryRoot } from './paths.ts';
 import type { ClusterPlan, NodePlan, TestbedPlan } from './plan-addresses.ts';
+import { makeVolumesImage } from './volumes.ts';
 import { childrenOf, identify, isAlive, signal, waitUntil, type ProcessId } from './processes.ts';
 
 /** Programs that a node runs, by absolute path. */
@@ -30,6 +31,8 @@ export interface NodeContext {
   readonly tools: NodeTools;
   /** Folder of a cluster: `pki`, `nodes`, `images`. */
   readonly clusterFolder: (cluster: string) => string;
+  /** Whether nodes have a disk for volumes. */
+  readonly storage: boolean;
 }
 
 interface Running extends ProcessId {
@@ -88,6 +91,7 @@ export const startNode = async (
   mkdirSync(join(folder, 'log'), { recursive: true });
   mkdirSync(join(folder, 'state'), { recursive: true });
   rmSync(join(folder, 'state', 'booted'), { force: true });
+  if (context.storage) await makeVolumesImage(journal, folder);
   await removeNodeNetwork(plan, node);
   await makeNodeNetwork(journal, plan, cluster, node);
 

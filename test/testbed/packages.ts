@@ -23,6 +23,7 @@ const PACKAGES = {
   busybox: { name: 'busybox-static', command: 'busybox' },
   dash: { name: 'dash', command: 'dash' },
   wireguardTools: { name: 'wireguard-tools', command: 'wg' },
+  btrfsProgs: { name: 'btrfs-progs', command: 'mkfs.btrfs' },
   conntrack: { name: 'conntrack', command: 'conntrack' },
 } as const satisfies Record<string, Package>;
 
@@ -31,6 +32,7 @@ export const PACKAGE_SETS = {
   run: ['iproute2', 'nftables', 'curl', 'procps', 'utilLinux'],
   buildRunc: ['gcc', 'libc', 'pkgConfig', 'seccomp'],
   buildImages: ['gcc', 'libc', 'busybox', 'dash', 'iproute2', 'nftables', 'curl'],
+  storage: ['btrfsProgs', 'utilLinux'],
   buildFluvia: ['wireguardTools', 'conntrack', 'iproute2', 'nftables'],
 } as const satisfies Record<string, readonly (keyof typeof PACKAGES)[]>;
 

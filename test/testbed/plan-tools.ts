@@ -81,12 +81,26 @@ export const TOOLS = {
     programs: { coredns: 'github.com/coredns/coredns' },
     probe: { file: 'coredns', args: ['-version'] },
   },
+  'local-path': {
+    name: 'local-path',
+    module: 'github.com/rancher/local-path-provisioner',
+    programs: { 'local-path-provisioner': 'github.com/rancher/local-path-provisioner' },
+    probe: { file: 'local-path-provisioner', args: ['--version'] },
+  },
   wireguard: {
     name: 'wireguard',
     module: 'golang.zx2c4.com/wireguard',
     // the program is wireguard-go everywhere but in its own module's name
     programs: { 'wireguard-go': 'golang.zx2c4.com/wireguard' },
     probe: { file: 'wireguard-go', args: ['--version'] },
+  },
+  /** The S3 server behind `fluviad store`; part of the embedded object store, not of a cluster. */
+  versitygw: {
+    name: 'versitygw',
+    module: 'github.com/versity/versitygw',
+    programs: { versitygw: 'github.com/versity/versitygw/cmd/versitygw' },
+    ldflags: (version) => `-X main.Version=${version}`,
+    probe: { file: 'versitygw', args: ['--version'] },
   },
 } as const satisfies Record<string, ToolSpec>;
 

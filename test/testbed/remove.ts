@@ -9,6 +9,7 @@ import { sweepLockDrafts } from './lock.ts';
 import { removeLink, removeNetns } from './network.ts';
 import { bootId, endTree } from './node.ts';
 import { testbedsRoot } from './paths.ts';
+import { removeLoop } from './volumes.ts';
 import { stateFolder } from './state.ts';
 
 const ofKind = <K extends Resource['kind']>(
@@ -34,6 +35,9 @@ const removeResources = async (
       (path) => `cgroup ${path}`,
     ),
   );
+  for (const { path } of ofKind(resources, 'loop')) {
+    if (!(await removeLoop(path))) left.push(`loop device of ${path}`);
+  }
   for (const { name } of ofKind(resources, 'link')) {
     await removeLink(name);
     if (existsSync(`/sys/class/net/${name}`)) left.push(`link ${name}`);

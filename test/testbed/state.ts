@@ -21,6 +21,8 @@ export interface TestbedState {
   readonly phase: 'starting' | 'ready';
   readonly tools: NodeTools;
   readonly partitions: readonly Partition[];
+  /** Whether its clusters provision volumes. */
+  readonly storage?: boolean;
 }
 
 export const stateFolder = (name: string): string => join(testbedsRoot(), name);

@@ -4,7 +4,7 @@
  */
 import { constants, copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import { ensureImage, IMAGE_NAMES } from '../images/images.ts';
+import { ensureImage, IMAGE_NAMES, STORAGE_IMAGE_NAMES, type ImageName } from '../images/images.ts';
 import { claimSlot } from './claims.ts';
 import { bringUp, importMissing } from './cluster.ts';
 import { TestbedError } from './errors.ts';
@@ -34,6 +34,8 @@ export interface UpOptions {
   /** Default `default`. */
   readonly name?: string;
   readonly clusters: readonly ClusterShape[];
+  /** Gives each node a disk and each cluster a provisioner with a default StorageClass. */
+  readonly storage?: boolean;
   /** Gets progress lines; nothing by default. */
   readonly report?: Report;
 }
@@ -44,6 +46,11 @@ const GRACE_MS = 8000;
 const isShapeOf = (state: TestbedState, shape: readonly ClusterShape[]): boolean =>
   JSON.stringify(state.plan.clusters.map(({ name, nodes }) => [name, nodes.length])) ===
   JSON.stringify(shape.map(({ name, nodes }) => [name, nodes]));
+
+const imagesOf = (storage: boolean): readonly ImageName[] => [
+  ...IMAGE_NAMES,
+  ...(storage ? STORAGE_IMAGE_NAMES : []),
+];
 
 const describe = (state: TestbedState): string =>
   state.plan.clusters.map(({ name, nodes }) => `${name}=${nodes.length}`).join(',');
@@ -95,6 +102,7 @@ const contextOf = (state: TestbedState): NodeContext => {
     tools: state.tools,
     journal: new Journal(join(folder, 'journal.jsonl')),
     clusterFolder: (cluster) => join(folder, 'clusters', cluster),
+    storage: state.storage === true,
   };
 };
 
@@ -139,26 +147,35 @@ export class Testbed {
 
   /** Makes the testbed, or makes it whole again; quick when it is. Another shape under the same name is an error. */
   static async up(options: UpOptions): Promise<Testbed> {
-    const { name = 'default', clusters: shape, report = silent } = options;
+    const { name = 'default', clusters: shape, report = silent, storage = false } = options;
     const step = timed(report);
     await checkHost(step);
-    await withLock(lockPath(name), () => Testbed.#upLocked(name, shape, step), {
+    if (storage) await ensurePackages(['storage'], step);
+    await withLock(lockPath(name), () => Testbed.#upLocked(name, shape, storage, step), {
       onWait: (pid) => step(`waiting for process ${pid}, which is working on testbed ${name}`),
     });
     return new Testbed(name);
   }
 
-  static async #upLocked(name: string, shape: readonly ClusterShape[], step: Report): Promise<void> {
+  static async #upLocked(
+    name: string,
+    shape: readonly ClusterShape[],
+    storage: boolean,
+    step: Report,
+  ): Promise<void> {
     let state = readState(name);
-    if (state !== undefined && state.phase === 'ready' && !isShapeOf(state, shape)) {
+    const isOther = state !== undefined && (!isShapeOf(state, shape) || (storage && state.storage !== true));
+    if (state !== undefined && state.phase === 'ready' && isOther) {
       throw new TestbedError(
-        `testbed ${name} is up with ${describe(state)}`,
+        `testbed ${name} is up with ${describe(state)}${state.storage === true ? '' : ' and no storage'}`,
         `Take it down first (npm run testbed -- down --name ${name}), or choose another --name.`,
       );
     }
     const tools = await ensureNodeTools(step);
     await ensureTool('coredns', step);
-    const images = await Promise.all(IMAGE_NAMES.map((image) => ensureImage(image, step)));
+    const images = await Promise.all(
+      imagesOf(storage || state?.storage === true).map((image) => ensureImage(image, step)),
+    );
     if (state?.phase !== 'ready') {
       if (testbedNames().includes(name)) {
         step(`taking away what an unfinished up left of ${name}`);
@@ -167,7 +184,7 @@ export class Testbed {
       const folder = makeStateFolder(name);
       const journal = new Journal(join(folder, 'journal.jsonl'));
       const plan = planTestbed(name, await claimSlot(journal, folder), shape);
-      state = { plan, phase: 'starting', tools, partitions: [] };
+      state = { plan, phase: 'starting', tools, partitions: [], storage };
       writeState(state);
       await makeInternet(journal, plan);
       step(`network ${plan.subnet}.0/24 claimed, underlay made`);
@@ -418,7 +435,7 @@ export class Testbed {
     const wanted = new Set(this.#nodes(target).map(({ name }) => name));
     await this.#locked(async (context) => {
       const cluster = this.#cluster(first?.cluster ?? '');
-      const images = await Promise.all(IMAGE_NAMES.map((image) => ensureImage(image)));
+      const images = await Promise.all(imagesOf(context.storage).map((image) => ensureImage(image)));
       const nodes = cluster.nodes.filter((node) => wanted.has(node.name) || isRunning(context, node));
       await bringUp(
         context,
