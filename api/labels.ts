@@ -45,6 +45,8 @@ export const ANNOTATIONS = {
   peeringEndpoints: 'fluvia.dev/peering-endpoints',
   /** On a pod at home: which candidates were considered and why. */
   placement: 'fluvia.dev/placement',
+  /** On a pod at home: `wait`, `replace` or `fence`, before what the FloatPolicy says. */
+  onLoss: 'fluvia.dev/on-loss',
   /** On a NamespaceOffloading: `true` when the namespace's label made it, so that it goes with the label. */
   madeByLabel: 'fluvia.dev/made-by-label',
 } as const;
@@ -82,6 +84,9 @@ export const NAMES = {
   namespaceOffloading: 'offloading',
 } as const;
 
+/** Name of the init container that holds a `fence` pod until it may start. */
+export const FENCE_CONTAINER = 'fluvia-fence';
+
 /** Ports of Fluvia's own servers. */
 export const PORTS = {
   /** The controller's peering listener (TLS 1.3, gRPC). */
@@ -100,4 +105,6 @@ export const PORTS = {
   probe: 51821,
   /** Health and metrics of an agent, on the node's loopback. */
   agentHealth: 9446,
+  /** Where an agent says whether a `fence` pod may start, on the node's address, TCP. */
+  fence: 9447,
 } as const;

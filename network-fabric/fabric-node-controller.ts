@@ -97,7 +97,9 @@ export const createFabricNodeReconcile = (
     const labels = { [LABELS.managedBy]: MANAGED_BY };
     const manifest = { metadata: { name, labels, finalizers: [FINALIZERS.cleanup] }, spec };
     // A field that is no longer wanted must go, which `existing` alone wouldn't show.
-    const same = equalJson(existing?.spec, spec) ? existing : undefined;
+    // The fence's answers are another field manager's.
+    const { fence: _answers, ...own } = existing?.spec ?? { fence: undefined };
+    const same = equalJson(own, spec) ? existing : undefined;
     const options = { fieldManager: FIELD_MANAGER, existing: same, signal };
     await ensure(deps.client, FABRIC_NODE, manifest, options);
   };

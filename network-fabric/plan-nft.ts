@@ -162,6 +162,7 @@ const planChains = (node: NodeFabric): NftChain[] => [
     priority: -10,
     rules: [
       `udp dport ${node.vxlanPort} ip saddr != @nodes ${DROP}`,
+      `iifname != "lo" tcp dport ${PORTS.fence} ip saddr != @local ip saddr != @nodes ${DROP}`,
       `iifname ${BOTH} ${REPLY}`,
       `iifname ${T} ip daddr ${node.externalAddress} udp dport ${PORTS.probe} accept`,
       `iifname ${BOTH} ${DROP}`,

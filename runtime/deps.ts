@@ -1,3 +1,4 @@
+import type { BootClock } from './boot-clock.ts';
 import type { Clock } from './clock.ts';
 import type { KubeClient } from './kube/client.ts';
 import type { EventRecorder } from './kube/events.ts';
@@ -23,4 +24,10 @@ export interface ControllerDeps {
   readonly podIP: string;
   /** The leader term (the Lease's transitions) that this process leads in: a fencing number. */
   readonly leaderTransitions: number;
+  /** Whether the leader's Lease is held right now, by the boot clock; absent: always. */
+  readonly isLeading?: () => boolean;
+  /** Absent: the machine's. */
+  readonly bootClock?: BootClock;
+  /** Fluvia's own image, for containers that it adds to pods. */
+  readonly image?: string;
 }

@@ -15,6 +15,18 @@ export const FabricNodeKind = defineKind({
     podRanges: z.array(CidrString).max(1024).describe('Where its pods are.'),
     externalAddress: Ipv4String.describe("The node's own address of the external CIDR."),
     gateway: z.string().max(253).optional().describe('Name of the node that holds the tunnels.'),
+    fence: z
+      .array(
+        z.object({
+          clusterID: z.string().max(26),
+          ask: z.number().int().min(0).describe("The node's ask that home answered."),
+          leaseSeconds: z.number().int().min(1).max(3600),
+          pods: z.array(z.string().max(64)).max(1000).describe('UIDs at home of pods on this node.'),
+        }),
+      )
+      .max(64)
+      .optional()
+      .describe("Answers of homes whose `fence` pods are on this node; there is none where there are no such pods."),
   }),
   status: z.object({
     vxlanMAC: z
@@ -23,6 +35,7 @@ export const FabricNodeKind = defineKind({
       .regex(/^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/)
       .optional(),
     heartbeatAt: z.string().max(64).optional(),
+    fenceAsk: z.number().int().min(0).optional().describe("The agent's newest ask (see `api/fence.ts`)."),
     acknowledgedOffers: z
       .record(z.string().max(253), z.number().int())
       .optional()

@@ -18,6 +18,10 @@ export const ShadowPodKind = defineKind({
       uid: z.string().max(64),
       node: z.string().max(253),
     }),
+    fence: z
+      .object({ stopSeconds: z.number().int().min(1).max(3600) })
+      .optional()
+      .describe('It runs only while home says so, and stops within so many seconds.'),
     grant: DnsSubdomain.describe('The Grant it counts against.'),
     pod: z
       .object({

@@ -9,6 +9,7 @@ const ROOT = join(import.meta.dirname, '../..');
 export const PROGRAMS = {
   'fluviad-controller': 'daemon/controller.ts',
   'fluviad-agent': 'daemon/agent.ts',
+  'fluviad-fence-wait': 'daemon/fence-wait.ts',
   fluviactl: 'cli/main.ts',
 } as const;
 

@@ -49,6 +49,8 @@ const controllerPodSpec = ({ image, clusterName }: InstallOptions): object => ({
         fieldEnv('POD_IP', 'status.podIP'),
         fieldEnv('NODE_NAME', 'spec.nodeName'),
         { name: 'FLUVIA_CLUSTER_NAME', value: clusterName },
+        // for the init container of `fence` pods
+        { name: 'FLUVIA_IMAGE', value: image },
       ],
       ports: [
         { name: 'peering', containerPort: PORTS.peering, protocol: 'TCP' },

@@ -26,6 +26,8 @@ export interface Objects {
   snapshot(): FabricObjects;
   fabricNode(name: string): FabricNode | undefined;
   gateway(name: string): Gateway | undefined;
+  /** Calls for every change of this FabricNode, of its status, too; returns how to stop. */
+  onFabricNode(name: string, listener: (node: FabricNode) => void): () => void;
 }
 
 /** A status changes with every heartbeat; only these parts of others' concern this node. */
@@ -34,7 +36,10 @@ const relevantText = (
 ): string => {
   const { generation, deletionTimestamp, uid, finalizers } = object.metadata;
   const { vxlanMAC } = (object.status ?? {}) as { readonly vxlanMAC?: string };
-  return JSON.stringify([uid, generation, deletionTimestamp, finalizers, vxlanMAC]);
+  const { fence, ...spec } = (object.spec ?? {}) as { readonly fence?: unknown };
+  // The fence's answers come every few seconds and change nothing on the node.
+  const version = fence === undefined ? generation : spec;
+  return JSON.stringify([uid, version, deletionTimestamp, finalizers, vxlanMAC]);
 };
 
 /** followObjects starts the informers; `onChange` is called for each change that may matter to the node. */
@@ -71,5 +76,9 @@ export const followObjects = (
     }),
     fabricNode: (name) => fabricNodes.get(undefined, name),
     gateway: (name) => gateways.get(undefined, name),
+    onFabricNode: (name, listener) =>
+      fabricNodes.onChange(({ object }) => {
+        if (object.metadata.name === name) listener(object);
+      }),
   };
 };

@@ -42,6 +42,8 @@ export interface FabricNodeReport {
   readonly ready: ConditionInput;
   readonly vxlanMAC: string | undefined;
   readonly acknowledged: ReadonlyMap<string, number>;
+  /** Newest ask of the fence, if there ever was one. */
+  readonly fenceAsk?: number | undefined;
   readonly previous: readonly Condition[] | undefined;
   readonly now: string;
 }
@@ -50,6 +52,7 @@ export interface FabricNodeReport {
 export const fabricNodeStatus = (report: FabricNodeReport): FabricNodeStatus => ({
   ...(report.vxlanMAC === undefined ? {} : { vxlanMAC: report.vxlanMAC }),
   heartbeatAt: report.now,
+  ...(report.fenceAsk === undefined ? {} : { fenceAsk: report.fenceAsk }),
   // Left out when empty: server-side apply of {} over owned entries ends as null, which the schema refuses.
   ...(report.acknowledged.size === 0
     ? {}

@@ -17,6 +17,7 @@
  *   On nodes whose kernel has WireGuard it idles.
  * - Env of `agent`: NODE_NAME (spec.nodeName); optional FLUVIA_SYSCTL_ROOT (default /host/proc/sys/net).
  * - The node forwards (net.ipv4.ip_forward=1, as every CNI needs); the agent doesn't change that, but says so.
+ * - TCP 9447 on the node's address: the fence's yes/no port; open to this cluster's pods and nodes only (table `ip fluvia`).
  * - UDP open between nodes of the cluster: 8473; from peers' gateways: 51820 (both in NetworkConfig).
  *
  * RBAC (ClusterRole of the agent's ServiceAccount):
@@ -29,7 +30,8 @@
  * then takes the finalizer off its FabricNode and Gateway. Keep agents running until no FabricNode is left (≤ 60 s).
  */
 import { readFile } from 'node:fs/promises';
-import { FINALIZERS } from '../../api/labels.ts';
+import { FINALIZERS, PORTS } from '../../api/labels.ts';
+import { systemBootClock } from '../../runtime/boot-clock.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { execTool, type Exec } from '../../runtime/host/exec.ts';
 import { createSysctl } from '../../runtime/host/sysctl.ts';
@@ -47,6 +49,8 @@ import { AGENT_FIELD_MANAGER, TUNNEL_DEVICE, VXLAN_DEVICE } from '../names.ts';
 import { planHost } from '../plan-host.ts';
 import { planNode, type FabricObjects, type NodeFabric } from '../plan-node.ts';
 import { announcedText, planWireguard } from '../plan-wireguard.ts';
+import { createFenceResponder } from './fence-responder.ts';
+import { createNodeFence } from './fence.ts';
 import { createHost } from './host.ts';
 import { followObjects } from './objects.ts';
 import type { ProbeResult } from './probe.ts';
@@ -70,6 +74,8 @@ export interface AgentOptions {
 const RESYNC_MS = 30_000;
 const HEARTBEAT_MS = 10_000;
 const PROBE_MS = 2_000;
+/** How often it is seen whether an ask of the fence is due. */
+const FENCE_MS = 250;
 /** Changes that come together are applied together. */
 const COALESCE_MS = 50;
 const RETRY_MS = { first: 1_000, most: 30_000 };
@@ -91,6 +97,10 @@ export const runAgent = async (options: AgentOptions, signal: AbortSignal): Prom
     wireguardDir: options.wireguardDir ?? process.env['FLUVIA_WIREGUARD_DIR'] ?? '/var/run/wireguard',
   });
   const probes = createProbes(clock, log);
+  const fence = createNodeFence(systemBootClock);
+  const responder = createFenceResponder(fence, PORTS.fence, (err) =>
+    log.warn('the fence can not be asked on this node', { err }),
+  );
   const applied = metrics.counter('fluvia_agent_actions_total', 'Steps done on the node, by kind.');
   const failures = metrics.counter('fluvia_agent_failures_total', 'Rounds that failed.');
 
@@ -165,6 +175,7 @@ export const runAgent = async (options: AgentOptions, signal: AbortSignal): Prom
       await host.apply(actions);
     }
     state = actions.length > 0 ? await host.observe() : before;
+    responder.serve(node?.nodeAddress);
     for (const peer of node?.tunnel?.peers ?? []) announced.set(peer.publicKey, announcedText(peer));
     acknowledged = new Map(
       node === undefined
@@ -203,6 +214,7 @@ export const runAgent = async (options: AgentOptions, signal: AbortSignal): Prom
         state === undefined
           ? object.status?.vxlanMAC
           : state.links.find((link) => link.name === VXLAN_DEVICE)?.mac,
+      fenceAsk: fence.ask() ?? object.status?.fenceAsk,
       acknowledged: acknowledged ?? new Map(Object.entries(object.status?.acknowledgedOffers ?? {})),
       previous: object.status?.conditions,
       now: clock.now().toISOString(),
@@ -305,12 +317,24 @@ export const runAgent = async (options: AgentOptions, signal: AbortSignal): Prom
     }
   };
 
+  const keepFence = async (): Promise<void> => {
+    const stop = objects.onFabricNode(nodeName, (object) => fence.hear(object));
+    fence.hear(objects.fabricNode(nodeName));
+    while (!signal.aborted) {
+      // The note first, then the writing of it.
+      if (fence.askIfDue()) await tryTo('asking for leases', reportNode);
+      await clock.sleep(FENCE_MS, signal);
+    }
+    stop();
+  };
+
   try {
     await objects.whenSynced(signal);
   } catch (error) {
     if (signal.aborted) return;
     throw error;
   }
-  await Promise.all([keepNode(), keepReporting()]);
+  await Promise.all([keepNode(), keepReporting(), keepFence()]);
   probes.close();
+  responder.close();
 };

@@ -1,18 +1,21 @@
 import { SHADOW_STATUS, SHADOWS } from '../../api/collections.ts';
-import type { Links, PeerLink } from '../../api/link.ts';
+import { FINALIZERS } from '../../api/labels.ts';
+import type { ItemOf, Links, PeerLink } from '../../api/link.ts';
 import type { VirtualNode } from '../../api/v1alpha1/virtual-node.ts';
 import { seenAs } from '../../api/views.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import { equalJson } from '../../runtime/kube/apply.ts';
 import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
 import { isConflict, isNotFound } from '../../runtime/kube/errors.ts';
-import { isDeleting } from '../../runtime/kube/finalizers.ts';
+import { addFinalizer, isDeleting, removeFinalizer } from '../../runtime/kube/finalizers.ts';
 import { POD } from '../../runtime/kube/resources.ts';
 import { keyOf, type Pod } from '../../runtime/kube/types.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import type { Exclusions } from './exclusions.ts';
 import { FIELD_MANAGER, type Home } from './home.ts';
+import type { HomeFence } from './home-fence.ts';
 import type { LinkHealth } from './link-health.ts';
+import { isHeld, needsHold, planRelease, type LossPolicy } from './plan-loss.ts';
 import { planShadow, type ShadowAction } from './plan-shadow.ts';
 import { changesStatus, isTerminal, planFailedStatus, planLostStatus, planPodStatus } from './plan-status.ts';
 import type { Reflection } from './reflection-controller.ts';
@@ -25,6 +28,8 @@ export interface ShadowControllerOptions {
   readonly health: LinkHealth;
   readonly reflection: Reflection;
   readonly exclusions: Exclusions;
+  readonly policy: () => LossPolicy;
+  readonly fence: HomeFence;
 }
 
 /** How long the pods of a peering that ends may take to end over there, until home goes on without the peer's word. */
@@ -32,7 +37,7 @@ const DRAIN_MS = 60_000;
 
 /** Publishes pods that are bound to virtual nodes and brings their status back. Keyed by pod. */
 export const startShadows = (options: ShadowControllerOptions, signal: AbortSignal): void => {
-  const { deps, home, links, health, reflection, exclusions } = options;
+  const { deps, home, links, health, reflection, exclusions, policy, fence } = options;
   const { client } = deps;
   const queue = createWorkQueue({ clock: deps.clock });
 
@@ -55,13 +60,29 @@ export const startShadows = (options: ShadowControllerOptions, signal: AbortSign
     });
   };
 
-  const forceDelete = async (pod: Pod): Promise<void> => {
+  /** Takes the pod from home's API for good, or says when that may be: a fenced one is held while a copy may run. */
+  const forceDelete = async (pod: Pod, isToldOver: boolean): Promise<ReconcileResult> => {
     const { name, namespace, uid } = pod.metadata;
+    const { waitMs } = planRelease({ pod, isToldOver, untilSafeMs: fence.untilSafeMs(pod) });
+    if (waitMs > 0) return { requeueAfterMs: waitMs };
+    // A leader that was asleep may have a successor, which has answered since.
+    if (deps.isLeading?.() === false) return { requeueAfterMs: 1000 };
     await client
       .delete(POD, name, namespace, { uid, gracePeriodSeconds: 0, signal })
       .catch((error: unknown) => {
         if (!isConflict(error)) throw error;
       });
+    if (!isHeld(pod)) return {};
+    fence.release(pod);
+    const newest = await client.get<Pod>(POD, name, namespace, { signal });
+    if (newest !== undefined && newest.metadata.uid === uid)
+      await removeFinalizer(client, POD, newest, FINALIZERS.floated, { signal });
+    return {};
+  };
+
+  const isOver = (link: PeerLink | undefined, pod: Pod): boolean => {
+    const state = toldOf(link, pod)?.state;
+    return state === 'gone' || state === 'refused';
   };
 
   const writeStatus = async (pod: Pod, status: Readonly<Record<string, unknown>>): Promise<void> => {
@@ -91,10 +112,15 @@ export const startShadows = (options: ShadowControllerOptions, signal: AbortSign
     return planPodStatus({ pod, told, podIP, hostIP: deps.podIP, isLost: state === 'lost', now });
   };
 
+  const fenced = (pod: Pod, item: ItemOf<typeof SHADOWS>): ItemOf<typeof SHADOWS> =>
+    isHeld(pod) ? { ...item, fence: { stopSeconds: policy().stopSeconds } } : item;
+
   const publish = (pod: Pod, vn: VirtualNode, link: PeerLink): boolean => {
+    // It is held before its peer hears of it.
+    if (needsHold(pod, policy())) return false;
     // What it refers to goes first, so that it is there before the pod.
     if (!reflection.publishFor(link, pod)) return false;
-    link.publish(SHADOWS).set(keyOf(pod), translatePod(pod, vn.metadata.name, vn.spec.claim));
+    link.publish(SHADOWS).set(keyOf(pod), fenced(pod, translatePod(pod, vn.metadata.name, vn.spec.claim)));
     return true;
   };
 
@@ -112,7 +138,7 @@ export const startShadows = (options: ShadowControllerOptions, signal: AbortSign
         reason: action.reason,
         note: `peer ${vn.spec.peer}: ${action.message}`,
       });
-      if (action.do === 'replace') await forceDelete(pod);
+      if (action.do === 'replace') return forceDelete(pod, true);
       else {
         const final = status !== undefined && isTerminal(String(status['phase'])) ? status : undefined;
         await writeStatus(pod, final ?? planFailedStatus(action.reason, action.message));
@@ -120,7 +146,15 @@ export const startShadows = (options: ShadowControllerOptions, signal: AbortSign
       return {};
     }
     if (status !== undefined) await writeStatus(pod, status);
-    if (action.do === 'forget') await forceDelete(pod);
+    if (action.do === 'forget') {
+      const waits = await forceDelete(pod, isOver(link, pod));
+      if (waits.requeueAfterMs !== undefined) return waits;
+    }
+    // Held while its peer says nothing: the safe time comes by itself.
+    if (isDeleting(pod) && isHeld(pod) && health.state(vn.spec.peer) === 'lost') {
+      const waits = await forceDelete(pod, isOver(link, pod));
+      return { requeueAfterMs: waits.requeueAfterMs ?? 1000 };
+    }
     if (action.do === 'withdraw') {
       link?.publish(SHADOWS).delete(keyOf(pod));
       deps.events.record(pod, {
@@ -128,6 +162,10 @@ export const startShadows = (options: ShadowControllerOptions, signal: AbortSign
         reason: 'NotFloatable',
         note: `it is bound to virtual node ${vn.metadata.name}, but its namespace is not open to peers`,
       });
+    }
+    if (action.do === 'publish' && needsHold(pod, policy())) {
+      await addFinalizer(client, POD, pod, FINALIZERS.floated, { signal });
+      return { requeueAfterMs: 1000 };
     }
     if (action.do === 'publish' && link !== undefined && !publish(pod, vn, link))
       return { requeueAfterMs: 200 };
@@ -140,7 +178,12 @@ export const startShadows = (options: ShadowControllerOptions, signal: AbortSign
     for (const link of links.list()) {
       if (link.peer !== vn?.spec.peer) link.publish(SHADOWS).delete(key);
     }
-    if (pod === undefined || vn === undefined) return {};
+    if (pod === undefined) return {};
+    if (vn === undefined) {
+      // Its virtual node was taken away, by force: whether it still runs there, nobody can be asked.
+      if (!isHeld(pod) || !pod.spec.nodeName) return {};
+      return isDeleting(pod) ? forceDelete(pod, false) : { requeueAfterMs: DRAIN_MS };
+    }
     const link = links.get(vn.spec.peer);
     return act(decide(pod, vn, link), pod, vn, link);
   };
@@ -183,7 +226,7 @@ export const startShadows = (options: ShadowControllerOptions, signal: AbortSign
       sources: [
         // Bound pods, and those that are gone: an unbound pod has nothing to say here.
         watchSource(home.pods, ({ object }) =>
-          home.virtualNodeOf(object) === undefined ? [] : [keyOf(object)],
+          home.virtualNodeOf(object) === undefined && !isHeld(object) ? [] : [keyOf(object)],
         ),
         watchSource(home.views, ({ object }) => podsAt(object.metadata.name).map(keyOf)),
         watchSource(home.peers, ({ object }) => podsAt(object.metadata.name).map(keyOf)),

@@ -1,5 +1,5 @@
 /** Makes the pod that this cluster runs of the PodSpec that a consumer asks for: only what the allow-list lets through. */
-import { ANNOTATIONS, API_VERSION, LABELS, VIRTUAL_NODE_TAINT } from '../../api/labels.ts';
+import { ANNOTATIONS, API_VERSION, FENCE_CONTAINER, LABELS, VIRTUAL_NODE_TAINT } from '../../api/labels.ts';
 import type { OwnerReference } from '../../api/define-kind.ts';
 import type { ShadowPod } from '../../api/v1alpha1/shadow-pod.ts';
 import { ForeignPodSpec } from './pod-schema.ts';
@@ -224,8 +224,41 @@ export interface PodManifest {
   readonly spec: Readonly<Record<string, unknown>>;
 }
 
-/** The Pod that a ShadowPod keeps alive; it goes with it. */
-export const podManifest = (shadow: ShadowPod): PodManifest => ({
+/**
+ * Holds the pod, before its own init containers, until its node's agent says that the lease is live. The kubelet runs it
+ * again with every new sandbox, so a node that rebooted doesn't start the pod unasked.
+ */
+const fenceContainer = (shadow: ShadowPod, image: string): Readonly<Record<string, unknown>> => ({
+  name: FENCE_CONTAINER,
+  image,
+  imagePullPolicy: 'IfNotPresent',
+  command: ['/bin/fluviad', 'fence-wait'],
+  env: [
+    { name: 'HOST_IP', valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath: 'status.hostIP' } } },
+    { name: 'FLUVIA_HOME', value: shadow.spec.home.clusterID },
+    { name: 'FLUVIA_POD', value: shadow.spec.home.uid },
+  ],
+  // Fit for the restricted standard, whatever the twin enforces.
+  securityContext: {
+    runAsNonRoot: true,
+    runAsUser: 65532,
+    runAsGroup: 65532,
+    allowPrivilegeEscalation: false,
+    readOnlyRootFilesystem: true,
+    capabilities: { drop: ['ALL'] },
+    seccompProfile: { type: 'RuntimeDefault' },
+  },
+});
+
+const withFence = (shadow: ShadowPod, image: string | undefined): Readonly<Record<string, unknown>> => {
+  const { spec } = shadow.spec.pod;
+  if (shadow.spec.fence === undefined || image === undefined) return spec;
+  const own: unknown = spec['initContainers'];
+  return { ...spec, initContainers: [fenceContainer(shadow, image), ...(Array.isArray(own) ? own : [])] };
+};
+
+/** The Pod that a ShadowPod keeps alive; it goes with it. `image` is Fluvia's own, for a pod that needs a lease. */
+export const podManifest = (shadow: ShadowPod, image?: string): PodManifest => ({
   apiVersion: 'v1',
   kind: 'Pod',
   metadata: {
@@ -243,7 +276,7 @@ export const podManifest = (shadow: ShadowPod): PodManifest => ({
       },
     ],
   },
-  spec: shadow.spec.pod.spec,
+  spec: withFence(shadow, image),
 });
 
 /** Names of the containers that the consumer's own spec has. */

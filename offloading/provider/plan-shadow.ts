@@ -18,6 +18,12 @@ export interface ExistingShadow {
   readonly podUID: string | undefined;
 }
 
+/** Whether a pod that runs only on a lease may run (see `fence-leases.ts`), and the grace when it must stop. */
+export interface FenceWorld {
+  readonly state: 'open' | 'closed' | 'unknown';
+  readonly graceSeconds: number;
+}
+
 /** The pod of that name in the twin, if it is ours. */
 export interface ExistingPod {
   readonly uid: string;
@@ -37,6 +43,8 @@ export interface ShadowWorld {
   readonly namespaceWithdrawn: boolean;
   /** The twin stands and isn't being deleted. */
   readonly twinReady: boolean;
+  /** Undefined for a pod that needs no lease. */
+  readonly fence?: FenceWorld | undefined;
   readonly shadow: ExistingShadow | undefined;
   readonly pod: ExistingPod | undefined;
 }
@@ -53,7 +61,7 @@ export type ShadowPlan =
       readonly action: 'delete-pod';
       readonly uid: string;
       readonly graceSeconds: number | undefined;
-      readonly because: 'ending' | 'healing';
+      readonly because: 'ending' | 'healing' | 'fence';
     }
   | { readonly action: 'delete-shadow'; readonly uid: string }
   | { readonly action: 'create-pod' }
@@ -84,7 +92,11 @@ const planEnd = (world: ShadowWorld): ShadowPlan => {
   return item === undefined ? { action: 'forget' } : { action: 'publish-gone' };
 };
 
-const planAlive = (shadow: ExistingShadow, pod: ExistingPod | undefined): ShadowPlan => {
+const planAlive = (
+  shadow: ExistingShadow,
+  pod: ExistingPod | undefined,
+  fence: FenceWorld | undefined,
+): ShadowPlan => {
   if (shadow.terminating) return { action: 'report' };
   if (pod !== undefined) {
     // Of an earlier ShadowPod: the garbage collector takes it.
@@ -101,12 +113,25 @@ const planAlive = (shadow: ExistingShadow, pod: ExistingPod | undefined): Shadow
       message: 'the pod was deleted at the peer before it had ended',
     };
   }
+  // Without a live lease there may be another of it elsewhere.
+  if (fence !== undefined && fence.state !== 'open') return { action: 'report' };
   return { action: 'create-pod' };
+};
+
+/** The lease has ended: it stops, and one that takes its time stops sooner. */
+const planFence = (fence: FenceWorld | undefined, pod: ExistingPod | undefined): ShadowPlan | undefined => {
+  if (fence?.state !== 'closed' || pod === undefined) return undefined;
+  if (pod.phase !== undefined && TERMINAL.has(pod.phase)) return undefined;
+  const { graceSeconds } = fence;
+  if (pod.terminating && (pod.graceSeconds ?? 0) <= graceSeconds) return undefined;
+  return { action: 'delete-pod', uid: pod.uid, graceSeconds, because: 'fence' };
 };
 
 /** The next step. */
 export const planShadow = (world: ShadowWorld): ShadowPlan => {
   const { item, shadow, pod } = world;
+  const stop = planFence(world.fence, pod);
+  if (stop !== undefined) return stop;
   const unwanted = item === undefined && world.complete;
   const otherPod = item !== undefined && shadow !== undefined && item.uid !== shadow.homeUID;
   const ends =
@@ -116,7 +141,7 @@ export const planShadow = (world: ShadowWorld): ShadowPlan => {
     otherPod ||
     item?.deletionGraceSeconds !== undefined;
   if (ends) return planEnd(otherPod ? { ...world, item: undefined } : world);
-  if (shadow !== undefined) return planAlive(shadow, pod);
+  if (shadow !== undefined) return planAlive(shadow, pod, world.fence);
   if (item === undefined) return { action: 'none' };
   // A pod without its ShadowPod is on its way out.
   if (pod !== undefined || !world.twinReady) return { action: 'none' };

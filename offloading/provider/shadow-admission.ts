@@ -48,6 +48,7 @@ const shadowOf = (
       uid: item.uid,
       node: item.node,
     },
+    ...(item.fence === undefined ? {} : { fence: item.fence }),
     grant,
     pod: { labels: pod.labels, annotations: pod.annotations, spec: { ...pod.spec } },
   },

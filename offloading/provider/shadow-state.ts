@@ -2,7 +2,8 @@
 import { restartPolicyOf } from './plan-pod.ts';
 import type { Consumer } from './consumers.ts';
 import type { ProviderContext } from './context.ts';
-import type { ShadowWorld } from './plan-shadow.ts';
+import { fenceGraceSeconds } from './plan-fence.ts';
+import type { FenceWorld, ShadowWorld } from './plan-shadow.ts';
 import { isGenuine, splitHomeKey } from './twins.ts';
 import { LABELS } from '../../api/labels.ts';
 import type { SHADOWS } from '../../api/collections.ts';
@@ -27,6 +28,22 @@ export interface ShadowState {
   readonly pod: Pod | undefined;
   readonly world: ShadowWorld;
 }
+
+const fenceOf = (
+  context: ProviderContext,
+  clusterID: string,
+  item: ShadowItem | undefined,
+  shadow: ShadowPod | undefined,
+): FenceWorld | undefined => {
+  const fence = shadow?.spec.fence ?? item?.fence;
+  const uid = shadow?.spec.home.uid ?? item?.uid;
+  if (fence === undefined || uid === undefined) return undefined;
+  const grace = shadow?.spec.pod.spec['terminationGracePeriodSeconds'];
+  return {
+    state: context.leases.of(clusterID, uid),
+    graceSeconds: fenceGraceSeconds(fence.stopSeconds, typeof grace === 'number' ? grace : 30),
+  };
+};
 
 /** Reads everything about a key `<cluster ID>/<home namespace>/<name>`. */
 export const observeShadow = (context: ProviderContext, key: string): ShadowState => {
@@ -58,6 +75,7 @@ export const observeShadow = (context: ProviderContext, key: string): ShadowStat
         consumer !== undefined &&
         consumer.namespaces.isComplete() &&
         consumer.namespaces.get(homeNamespace) === undefined,
+      fence: fenceOf(context, clusterID, item, shadow),
       twinReady: twin !== undefined && twin.metadata.deletionTimestamp === undefined,
       shadow:
         shadow === undefined

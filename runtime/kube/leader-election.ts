@@ -1,4 +1,5 @@
 /** Leader election by a Lease. */
+import { systemBootClock } from '../boot-clock.ts';
 import { systemClock, type Clock } from '../clock.ts';
 import type { Logger } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
@@ -18,6 +19,11 @@ export interface LeaderTerm {
   readonly signal: AbortSignal;
   /** The Lease's `leaseTransitions` of this term: grows with every change of the leader, so it fences older terms. */
   readonly transitions: number;
+  /**
+   * Whether the Lease is held right now: its last renewal was sent less than the renew deadline ago by the boot clock, which
+   * goes on while the machine sleeps. To be asked before what no former leader may do.
+   */
+  readonly isHeld: () => boolean;
 }
 
 export interface LeaderElectionOptions {
@@ -55,6 +61,8 @@ interface Held {
   readonly lease: Lease;
   /** Monotonic time at which the request was sent: the latest moment others can have counted from. */
   readonly sentAt: number;
+  /** The same by the boot clock. */
+  readonly sentBootMs: number;
 }
 
 const leaseTime = (date: Date): string => date.toISOString().replace('Z', '000Z');
@@ -96,6 +104,7 @@ export const runLeaderElection = async (options: LeaderElectionOptions): Promise
   };
   const gauge = metrics?.gauge('fluvia_leader', 'Whether this process leads.');
   const observer = createObserver(clock);
+  let renewedBootMs = 0;
   const pause = (stop: AbortSignal): Promise<void> =>
     clock.sleep(timing.retryPeriodMs * (0.9 + Math.random() * 0.2), stop);
 
@@ -112,11 +121,12 @@ export const runLeaderElection = async (options: LeaderElectionOptions): Promise
     const current = await client.get<Lease>(LEASE, name, namespace, call);
     if (current && !observer.isFree(current, timing.leaseDurationMs)) return undefined;
     const sentAt = clock.monotonicMs();
+    const sentBootMs = systemBootClock();
     const spec = specNow((current?.spec?.leaseTransitions ?? 0) + 1, undefined);
     const lease = current
       ? await client.update<LeaseManifest>(LEASE, { ...current, spec }, call)
       : await client.create<LeaseManifest>(LEASE, { metadata: { name, namespace }, spec }, call);
-    return { lease: lease as Lease, sentAt };
+    return { lease: lease as Lease, sentAt, sentBootMs };
   };
 
   const acquire = async (): Promise<Held | undefined> => {
@@ -147,6 +157,7 @@ export const runLeaderElection = async (options: LeaderElectionOptions): Promise
       if (leftMs <= 0) return undefined;
       try {
         held = await renew(held.lease, leftMs, stop);
+        renewedBootMs = held.sentBootMs;
       } catch (err) {
         if (stop.aborted) return held.lease;
         log.warn('renewing the lease failed: trying again', { err });
@@ -156,17 +167,18 @@ export const runLeaderElection = async (options: LeaderElectionOptions): Promise
           .get<Lease>(LEASE, name, namespace, { timeoutMs: leftMs })
           .catch(() => held.lease);
         if (newest?.spec?.holderIdentity !== identity) return undefined;
-        held = { lease: newest, sentAt: held.sentAt };
+        held = { ...held, lease: newest };
       }
     }
   };
 
   const renew = async (lease: Lease, leftMs: number, stop: AbortSignal): Promise<Held> => {
     const sentAt = clock.monotonicMs();
+    const sentBootMs = systemBootClock();
     const spec = specNow(lease.spec?.leaseTransitions ?? 1, lease.spec?.acquireTime);
     const call = { timeoutMs: Math.min(leftMs, timing.renewDeadlineMs / 2), signal: stop };
     const renewed = await client.update<LeaseManifest>(LEASE, { ...lease, spec }, call);
-    return { lease: renewed as Lease, sentAt };
+    return { lease: renewed as Lease, sentAt, sentBootMs };
   };
 
   const release = async (lease: Lease): Promise<void> => {
@@ -189,6 +201,7 @@ export const runLeaderElection = async (options: LeaderElectionOptions): Promise
 
   const held = await acquire();
   if (!held) return 'stopped';
+  renewedBootMs = held.sentBootMs;
   const transitions = held.lease.spec?.leaseTransitions ?? 1;
   log.info('leading', { transitions });
   gauge?.set(1, { lease: name });
@@ -204,7 +217,11 @@ export const runLeaderElection = async (options: LeaderElectionOptions): Promise
     return lease;
   });
   try {
-    await lead({ signal: termSignal, transitions });
+    await lead({
+      signal: termSignal,
+      transitions,
+      isHeld: () => !termSignal.aborted && systemBootClock() - renewedBootMs < timing.renewDeadlineMs,
+    });
   } finally {
     finished.abort();
     const lease = await keeping;

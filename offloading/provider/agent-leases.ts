@@ -1,0 +1,26 @@
+/** Asks an agent of this cluster which leases it holds, so that a new leader needn't stop what may run. */
+import { z } from 'zod';
+import { PORTS } from '../../api/labels.ts';
+
+const PATIENCE_MS = 1500;
+const MAX_BYTES = 4_194_304;
+const Leases = z.record(z.string().max(26), z.record(z.string().max(64), z.number().min(0).max(3_600_000)));
+
+/** Cluster → UID of the pod at home → milliseconds left. */
+export type AgentLeases = ReadonlyMap<string, ReadonlyMap<string, number>>;
+
+/** What the agent at this address of its node holds; empty when it doesn't answer soon. */
+export const fetchAgentLeases = async (address: string, signal: AbortSignal): Promise<AgentLeases> => {
+  try {
+    const answer = await fetch(`http://${address}:${PORTS.fence}/leases`, {
+      signal: AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]),
+      redirect: 'error',
+    });
+    const text = await answer.text();
+    if (!answer.ok || text.length > MAX_BYTES) return new Map();
+    const told = Leases.parse(JSON.parse(text));
+    return new Map(Object.entries(told).map(([id, pods]) => [id, new Map(Object.entries(pods))]));
+  } catch {
+    return new Map();
+  }
+};
