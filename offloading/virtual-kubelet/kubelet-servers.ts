@@ -4,7 +4,7 @@ import type { ControllerDeps } from '../../runtime/deps.ts';
 import type { Links } from '../../api/link.ts';
 import { CONFIG_MAP } from '../../runtime/kube/resources.ts';
 import type { ConfigMap } from '../../runtime/kube/types.ts';
-import { makeSelfSigned } from '../certificate.ts';
+import { makeSelfSigned } from '../../runtime/certificate.ts';
 import type { Home } from '../consumer/home.ts';
 import { createKubeletAuth } from './kubelet-auth.ts';
 import { createKubeletHandler } from './kubelet-server.ts';

@@ -4,7 +4,7 @@ import type { KubeClient } from '../../runtime/kube/client.ts';
 import { isAlreadyExists, isConflict } from '../../runtime/kube/errors.ts';
 import { SECRET } from '../../runtime/kube/resources.ts';
 import type { Secret } from '../../runtime/kube/types.ts';
-import { makeServingBundle, type KeyPairPem } from '../certificate.ts';
+import { makeServingBundle, type KeyPairPem } from '../../runtime/certificate.ts';
 
 /** What the webhook serves with, and the CA that the API server shall trust for it (PEM). */
 export interface WebhookCertificate {

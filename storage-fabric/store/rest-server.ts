@@ -1,0 +1,341 @@
+/**
+ * The store's front: restic's REST protocol (v1 and v2) over TLS, with Fluvia's epochs, commit records and counts beside
+ * it under `fluvia/`. A repository is at `/<tenant>/<volume>/`; the token is the password of HTTP basic authentication
+ * or a bearer token. Bodies are streamed and published only when their length and hash are right.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream/promises';
+import { ERROR_CODES, FluviaError, messageOf, type ErrorCode } from '../../api/errors.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import type { Logger } from '../../runtime/log.ts';
+import type { Metrics } from '../../runtime/metrics.ts';
+import { COMMIT_BYTES, listCommits, readSmall, writeCommit } from './commits.ts';
+import { parseAuthorization, parseRange } from './http-headers.ts';
+import type { ObjectStore } from './object-store.ts';
+import { decideAccess, objectKey, parsePath, type Action, type Place } from './plan-access.ts';
+import type { RateLimit } from './rate-limit.ts';
+import { createRevocations } from './revocations.ts';
+import { verifyToken, type TokenClaims } from './tokens.ts';
+import { verifiedBody } from './verified-body.ts';
+import { createVolumes, type VolumeState } from './volume-state.ts';
+
+/** What a front is made of. */
+export interface FrontOptions {
+  readonly store: ObjectStore;
+  /** The key that tokens are signed with; asked for at each request, since it may be renewed. */
+  readonly tokenKey: () => Buffer;
+  /** Most bytes that one volume may take; unlimited when missing. */
+  readonly quotaBytes?: number;
+  readonly rateLimit?: RateLimit;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+export type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void;
+
+const MAX_DATA_BYTES = 256 * 2 ** 20;
+const MAX_META_BYTES = 64 * 2 ** 20;
+const MAX_CONFIG_BYTES = 65_536;
+const V2 = 'application/vnd.x.restic.rest.v2';
+const V1 = 'application/vnd.x.restic.rest.v1';
+
+/** restic gives up at once at 401 and 403 and tries everything else again for a quarter of an hour. */
+const STATUS: Partial<Record<ErrorCode, number>> = {
+  [ERROR_CODES.BAD_INPUT]: 400,
+  [ERROR_CODES.FORBIDDEN]: 403,
+  [ERROR_CODES.STALE_EPOCH]: 403,
+  [ERROR_CODES.QUOTA_EXCEEDED]: 403,
+  [ERROR_CODES.STORE_FULL]: 403,
+  [ERROR_CODES.STORE_CREDENTIALS]: 403,
+  [ERROR_CODES.STORE_BUCKET]: 403,
+  [ERROR_CODES.NOT_FOUND]: 404,
+  [ERROR_CODES.CONFLICT]: 409,
+  [ERROR_CODES.UNREACHABLE]: 503,
+};
+
+const lengthOf = (request: IncomingMessage, limit: number): number => {
+  const length = Number(request.headers['content-length'] ?? Number.NaN);
+  if (!Number.isSafeInteger(length) || length < 0) {
+    throw new FluviaError(ERROR_CODES.BAD_INPUT, 'the request needs a Content-Length');
+  }
+  if (length > limit) throw new FluviaError(ERROR_CODES.BAD_INPUT, `the body is larger than ${limit} bytes`);
+  return length;
+};
+
+const readBody = async (request: IncomingMessage, limit: number): Promise<Buffer> => {
+  const length = lengthOf(request, limit);
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk as Buffer);
+  const body = Buffer.concat(chunks);
+  if (body.length !== length) throw new FluviaError(ERROR_CODES.BAD_INPUT, 'the body was cut short');
+  return body;
+};
+
+const json = (response: ServerResponse, body: unknown, type = 'application/json'): void => {
+  response.writeHead(200, { 'content-type': type }).end(JSON.stringify(body));
+};
+
+/** A request that may go on. */
+interface Call {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly place: Place;
+  readonly claims: TokenClaims;
+  readonly action: Action;
+}
+
+/** Makes the handler of a front's requests; it owns no socket. */
+export const createFront = (options: FrontOptions): RequestHandler => {
+  const { store, clock, log, metrics } = options;
+  const volumes = createVolumes(store);
+  const revocations = createRevocations(store);
+  const bytes = metrics.counter('fluvia_store_bytes_total', 'Bytes of bodies that crossed the store front.');
+  const requests = metrics.counter('fluvia_store_requests_total', 'Requests to the store front.');
+
+  const received = (volume: VolumeState, tenant: string, count: number): void => {
+    volume.usage.received += count;
+    bytes.inc({ tenant, direction: 'received' }, count);
+  };
+  const checkQuota = (volume: VolumeState, size: number): void => {
+    const { quotaBytes } = options;
+    if (quotaBytes === undefined || volume.usage.stored + size <= quotaBytes) return;
+    throw new FluviaError(
+      ERROR_CODES.QUOTA_EXCEEDED,
+      `the volume would take ${volume.usage.stored + size} of ${quotaBytes} bytes in this store`,
+      { hint: "ask the store's owner for a larger quota, or keep fewer recovery points" },
+    );
+  };
+
+  const writeBlob = async (call: Call, volume: VolumeState): Promise<void> => {
+    const { request, response, place, claims } = call;
+    const { target, tenant } = place;
+    if (target.kind !== 'blob') return;
+    const size = lengthOf(request, target.type === 'data' ? MAX_DATA_BYTES : MAX_META_BYTES);
+    checkQuota(volume, size);
+    // what makes data visible is checked against the store itself: another front may have raised the epoch
+    if (target.type === 'snapshots' || target.type === 'index') await volume.refresh();
+    const writing = volume.beginWrite(claims.epoch);
+    try {
+      const body = verifiedBody({
+        size,
+        sha256: target.name,
+        onBytes: (count) => received(volume, tenant, count),
+      });
+      const limit = options.rateLimit?.stream();
+      const flow = limit === undefined ? pipeline(request, body) : pipeline(request, limit, body);
+      const put = store.put(objectKey(place), body, { size, sha256: target.name, signal: writing.signal });
+      const [flowed, stored] = await Promise.allSettled([flow, put]);
+      // the first tells what was wrong with the body, the second what the store said
+      if (writing.signal.aborted) throw writing.signal.reason;
+      const broken = flowed.status === 'rejected' ? flowed.reason : undefined;
+      if (broken instanceof FluviaError) throw broken;
+      if (stored.status === 'rejected') throw stored.reason;
+      volume.usage.stored += size;
+    } finally {
+      writing.end();
+    }
+    response.writeHead(200).end();
+  };
+
+  const writeConfig = async (
+    { request, response, place, claims }: Call,
+    volume: VolumeState,
+  ): Promise<void> => {
+    const writing = volume.beginWrite(claims.epoch);
+    try {
+      const body = await readBody(request, MAX_CONFIG_BYTES);
+      received(volume, place.tenant, body.length);
+      writing.signal.throwIfAborted();
+      if (!(await store.putSmall(objectKey(place), body, { ifAbsent: true }))) {
+        throw new FluviaError(ERROR_CODES.FORBIDDEN, 'the repository has a config already');
+      }
+      volume.usage.stored += body.length;
+    } finally {
+      writing.end();
+    }
+    response.writeHead(200).end();
+  };
+
+  const writeRecord = async (
+    { request, response, place, claims }: Call,
+    volume: VolumeState,
+  ): Promise<void> => {
+    const { target, tenant } = place;
+    if (target.kind !== 'commit') return;
+    const body = await readBody(request, COMMIT_BYTES);
+    await volume.refresh();
+    const writing = volume.beginWrite(claims.epoch);
+    try {
+      const { epoch, sequence } = target;
+      await writeCommit(store, { tenant, volume: place.volume, epoch, sequence }, body);
+      writing.signal.throwIfAborted();
+    } finally {
+      writing.end();
+    }
+    response.writeHead(201).end();
+  };
+
+  const sendObject = async ({ request, response, place }: Call, volume: VolumeState): Promise<void> => {
+    const key = objectKey(place);
+    if (request.method === 'HEAD') {
+      const stat = await store.stat(key);
+      response.writeHead(stat === undefined ? 404 : 200, { 'content-length': stat?.size ?? 0 }).end();
+      return;
+    }
+    const range = parseRange(request.headers.range);
+    const { body, size } = await store.get(key, range);
+    response.writeHead(range === undefined ? 200 : 206, {
+      'content-type': 'application/octet-stream',
+      'content-length': size,
+      ...(range === undefined ? {} : { 'content-range': `bytes ${range.start}-${range.start + size - 1}/*` }),
+    });
+    body.on('data', (chunk: Buffer) => {
+      volume.usage.sent += chunk.length;
+      bytes.inc({ tenant: place.tenant, direction: 'sent' }, chunk.length);
+    });
+    const limit = options.rateLimit?.stream();
+    await (limit === undefined ? pipeline(body, response) : pipeline(body, limit, response));
+  };
+
+  const sendList = async ({ request, response, place }: Call): Promise<void> => {
+    const files: { name: string; size: number }[] = [];
+    for await (const { key, size } of store.list(objectKey(place))) {
+      files.push({ name: key.slice(key.lastIndexOf('/') + 1), size });
+    }
+    if ((request.headers.accept ?? '').includes(V2)) json(response, files, V2);
+    else {
+      const names = files.map(({ name }) => name);
+      json(response, names, V1);
+    }
+  };
+
+  const read = async (call: Call, volume: VolumeState): Promise<void> => {
+    const { response, place } = call;
+    switch (place.target.kind) {
+      case 'list':
+        return sendList(call);
+      case 'epoch':
+        return json(response, { epoch: volume.epoch() });
+      case 'usage':
+        return json(response, { ...volume.usage, epoch: volume.epoch() });
+      case 'commits':
+        return json(response, await listCommits(store, place.tenant, place.volume));
+      case 'commit':
+        return json(
+          response,
+          JSON.parse((await readSmall(store, objectKey(place), COMMIT_BYTES)).toString()),
+        );
+      default:
+        return sendObject(call, volume);
+    }
+  };
+
+  const remove = async ({ response, place, claims }: Call, volume: VolumeState): Promise<void> => {
+    const writing = volume.beginWrite(claims.epoch);
+    try {
+      const key = objectKey(place);
+      const size = (await store.stat(key))?.size ?? 0;
+      await store.delete(key);
+      volume.usage.stored = Math.max(0, volume.usage.stored - size);
+    } finally {
+      writing.end();
+    }
+    response.writeHead(200).end();
+  };
+
+  const act = async (call: Call, volume: VolumeState): Promise<void> => {
+    const { response, place, action } = call;
+    switch (action) {
+      case 'read':
+        return read(call, volume);
+      case 'delete':
+        return remove(call, volume);
+      case 'write':
+        if (place.target.kind === 'blob') return writeBlob(call, volume);
+        return place.target.kind === 'config' ? writeConfig(call, volume) : writeRecord(call, volume);
+      case 'raise':
+        return json(response, { epoch: volume.epoch() });
+      case 'create':
+      case 'revoke':
+        response.writeHead(200).end();
+    }
+  };
+
+  const answer = (response: ServerResponse, error: unknown): FluviaError => {
+    const known =
+      error instanceof FluviaError ? error : new FluviaError(ERROR_CODES.INTERNAL, messageOf(error));
+    if (response.headersSent) response.destroy();
+    else {
+      const { code, message, hint } = known;
+      const status = STATUS[code] ?? 500;
+      response
+        .writeHead(status, {
+          'content-type': 'application/json',
+          'x-fluvia-error': code,
+          // what is left of a refused body is not read
+          connection: 'close',
+          ...(status === 401 ? { 'www-authenticate': 'Basic realm="fluvia-store"' } : {}),
+        })
+        .end(JSON.stringify({ code, message, hint }));
+    }
+    return known;
+  };
+
+  const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const path = (request.url ?? '').split('?')[0] ?? '';
+    const now = clock.now();
+    const token = parseAuthorization(request.headers.authorization);
+    const claims = token === undefined ? undefined : verifyToken(options.tokenKey(), token, now);
+    if (claims === undefined || (await revocations.isRevoked(claims.tenant, claims.id))) {
+      response
+        .writeHead(401, { 'www-authenticate': 'Basic realm="fluvia-store"', connection: 'close' })
+        .end('a valid token of this store is needed\n');
+      return;
+    }
+    const place = parsePath(path);
+    if (place === undefined) {
+      answer(response, new FluviaError(ERROR_CODES.NOT_FOUND, 'nothing has this path'));
+      return;
+    }
+    const method = request.method ?? '';
+    let volume: VolumeState | undefined;
+    try {
+      const isOwn =
+        claims.tenant === place.tenant && claims.volume === place.volume && claims.kind !== 'control';
+      volume = isOwn ? await volumes.get(place.tenant, place.volume) : undefined;
+      // our own leader signed it, on home's word: the first sight of a higher epoch is the end of the lower ones
+      if (volume !== undefined && claims.epoch > volume.epoch()) await volume.raise(claims.epoch);
+      const decision = decideAccess(method, place, claims, volume?.epoch() ?? 0);
+      if (!decision.allowed) {
+        throw new FluviaError(decision.code, decision.message, { kind: 'terminal' });
+      }
+      const call: Call = { request, response, place, claims, action: decision.action };
+      if (decision.action === 'revoke' && place.target.kind === 'token') {
+        await revocations.revoke(place.tenant, place.target.id, now);
+        response.writeHead(200).end();
+      } else if (volume !== undefined) await act(call, volume);
+    } catch (error) {
+      const { code, message } = answer(response, error);
+      // restic removes what it failed to write: that refusal must not hide the reason
+      const isCleanUp = method === 'DELETE' && code === ERROR_CODES.FORBIDDEN;
+      if (volume !== undefined && code !== ERROR_CODES.NOT_FOUND && !isCleanUp) {
+        volume.usage.lastError = { code, message, at: now.toISOString() };
+      }
+      if (code !== ERROR_CODES.NOT_FOUND) {
+        log.warn('the store refused a request', { method, path, kind: claims.kind, code, message });
+      }
+    }
+  };
+
+  return (request, response) => {
+    response.on('error', () => undefined);
+    response.once('close', () =>
+      requests.inc({ method: request.method ?? '', status: String(response.statusCode) }),
+    );
+    handle(request, response).catch((err: unknown) => {
+      answer(response, err);
+      log.warn('a request to the store broke', { err });
+    });
+  };
+};
