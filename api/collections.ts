@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { FITS } from './fits-collection.ts';
 import { CidrString, Ipv4String } from './cidr.ts';
 import { ClusterId, DnsLabel, DnsSubdomain } from './cluster-id.ts';
 import type { Collection } from './link.ts';
@@ -97,6 +98,8 @@ export const SHADOWS = collection(
     spec: z.record(z.string(), z.unknown()),
     /** Set once the home pod is being deleted: seconds of grace. The item goes when the provider said `gone`. */
     deletionGraceSeconds: z.number().int().min(0).max(86400).optional(),
+    /** Set for `onLoss: fence`: it runs only while a lease lists it, and must have stopped so long after the lease's end. */
+    fence: z.object({ stopSeconds: z.number().int().min(1).max(3600) }).optional(),
   }),
   50_000,
   1_048_576,
@@ -176,6 +179,7 @@ export const COLLECTIONS = [
   NETWORK,
   CLAIMS,
   GRANTS,
+  FITS,
   NAMESPACES,
   TWINS,
   SHADOWS,

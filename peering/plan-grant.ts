@@ -1,7 +1,7 @@
 import { DnsSubdomain } from '../api/cluster-id.ts';
 import { messageOf } from '../api/errors.ts';
 import { formatResources, parseResources, type ResourceList } from '../api/quantity.ts';
-import type { GrantTerms } from '../api/v1alpha1/claim.ts';
+import type { GrantTerms, PricePerHour } from '../api/v1alpha1/claim.ts';
 import type { Grant, GrantPolicy } from '../api/v1alpha1/grant.ts';
 
 /** How much a claim gets. Pure. */
@@ -19,6 +19,7 @@ export interface GrantRules {
   readonly maximum: ResourceList | undefined;
   readonly zone: string | undefined;
   readonly region: string | undefined;
+  readonly pricePerHour?: PricePerHour | undefined;
 }
 
 export interface GrantPlan {
@@ -64,6 +65,7 @@ export const rulesFor = (policies: readonly GrantPolicy[], peer: string): GrantR
     maximum: policy?.spec.maximum,
     zone: policy?.spec.zone,
     region: policy?.spec.region,
+    pricePerHour: policy?.spec.pricePerHour,
   };
 };
 
@@ -117,6 +119,7 @@ const termsOf = (nodes: readonly NodeRoom[], rules: GrantRules): GrantTerms => {
     architectures: distinct(label('kubernetes.io/arch'), 8),
     operatingSystems: distinct(label('kubernetes.io/os'), 4),
     ...(version === undefined ? {} : { kubeletVersion: version }),
+    ...(rules.pricePerHour === undefined ? {} : { pricePerHour: rules.pricePerHour }),
   };
 };
 

@@ -4,6 +4,10 @@ import { Conditions } from '../conditions.ts';
 import { AGE_COLUMN, defineKind, type ObjectOf } from '../define-kind.ts';
 import { ResourceList } from '../quantity.ts';
 
+/** Resource name → price for an hour of one core, GiB (memory, storage) or piece. One currency for the whole fabric. */
+export const PricePerHour = z.record(z.string().max(253), z.number().min(0).max(1_000_000));
+export type PricePerHour = Readonly<z.infer<typeof PricePerHour>>;
+
 /** What a provider tells of a grant besides its amounts. */
 export const GrantTerms = z.object({
   zone: z.string().max(63).optional().describe('topology.kubernetes.io/zone of the virtual node.'),
@@ -12,6 +16,7 @@ export const GrantTerms = z.object({
   architectures: z.array(z.string().max(32)).max(8).optional(),
   operatingSystems: z.array(z.string().max(32)).max(4).optional(),
   kubeletVersion: z.string().max(64).optional(),
+  pricePerHour: PricePerHour.optional().describe('Price of a core, a GiB or a piece for an hour.'),
 });
 export type GrantTerms = z.infer<typeof GrantTerms>;
 

@@ -3,7 +3,7 @@ import { DnsLabel, DnsSubdomain } from '../cluster-id.ts';
 import { Conditions } from '../conditions.ts';
 import { AGE_COLUMN, defineKind, type ObjectOf } from '../define-kind.ts';
 import { ResourceList } from '../quantity.ts';
-import { GrantTerms } from './claim.ts';
+import { GrantTerms, PricePerHour } from './claim.ts';
 
 /** What this cluster gives to a consumer; named `<peer>-<claim>`. */
 export const GrantKind = defineKind({
@@ -50,6 +50,9 @@ export const GrantPolicyKind = defineKind({
       .describe('Pod Security Standard that twin namespaces enforce.'),
     zone: z.string().max(63).optional(),
     region: z.string().max(63).optional(),
+    pricePerHour: PricePerHour.optional().describe(
+      'Price of a core, a GiB of memory or storage, or a piece of anything else, for an hour; free when missing.',
+    ),
   }),
   status: z.object({ conditions: Conditions.optional() }),
   columns: [

@@ -70,7 +70,8 @@ export const whatIsMissing = (free: Amounts, wanted: Amounts): string | undefine
 /** Allocatable of a node, in base units. */
 export const allocatableOf = (node: Node): Amounts => amounts(node.status?.allocatable);
 
-const matchesRequirement = (
+/** Whether a label's value (undefined: no such label) meets a requirement. */
+export const matchesRequirement = (
   value: string | undefined,
   { operator, values = [] }: NodeSelectorRequirement,
 ): boolean => {

@@ -6,16 +6,28 @@ import type {
   PodSpec,
   Toleration,
 } from '../../runtime/kube/types.ts';
-import { HOME_PLACE, type Considered, type Placement } from './plan-placement.ts';
+import { HOME_PLACE, type Considered, type Placement, type Ranked } from './plan-placement.ts';
+import type { Measures, Terms } from './plan-score.ts';
+
+/** What spoke for a candidate when the leader decided. */
+export interface ScoreRecord {
+  readonly score: number;
+  readonly terms: Terms;
+  readonly measures: Measures;
+}
 
 /** What stands in the placement annotation: for the controller after a restart and for `explain`. */
 export interface PlacementRecord {
+  /** When it was decided, RFC 3339. */
+  readonly at?: string | undefined;
   /** `home` or the peer's name. */
   readonly place: string;
   readonly node: string;
   /** Places in order, and why others were left out. */
   readonly candidates: readonly string[];
   readonly rejected: Readonly<Record<string, string>>;
+  /** Of each candidate. */
+  readonly scores?: Readonly<Record<string, ScoreRecord>> | undefined;
   /** The pod's own limits of its not-ready and unreachable tolerations, to be restored if it lands at home. */
   readonly evictAfterSeconds?: Readonly<Record<string, number>>;
 }
@@ -106,8 +118,44 @@ const preferred = (ranked: Placement['ranked']) =>
     },
   }));
 
+/** The annotation stays small whatever the number of peers. */
+const MAX_REJECTED = 16;
+const MAX_REASON = 200;
+
 const reasons = (rejected: readonly Considered[]): Record<string, string> =>
-  Object.fromEntries(rejected.map(({ place, reason }) => [shown(place), reason ?? '']));
+  Object.fromEntries(
+    rejected
+      .slice(0, MAX_REJECTED)
+      .map(({ place, reason }) => [shown(place), (reason ?? '').slice(0, MAX_REASON)]),
+  );
+
+const rounded = <T extends object>(values: T): T =>
+  Object.fromEntries(
+    Object.entries(values).map(([key, value]) => [
+      key,
+      typeof value === 'number' ? Number(value.toPrecision(4)) : value,
+    ]),
+  ) as T;
+
+const scoresOf = (ranked: readonly Ranked[]): Record<string, ScoreRecord> =>
+  Object.fromEntries(
+    ranked.map(({ place, score, terms, measures }) => [
+      shown(place),
+      { score: Number(score.toFixed(1)), terms: rounded(terms), measures: rounded(measures) },
+    ]),
+  );
+
+/** What stands in the placement annotation of a pod that fits nowhere. */
+export interface WaitingRecord {
+  readonly at: string;
+  readonly rejected: Readonly<Record<string, string>>;
+}
+
+/** The record of a pod that stays gated. */
+export const waitingRecord = (placement: Placement, at: string): WaitingRecord => ({
+  at,
+  rejected: reasons(placement.rejected),
+});
 
 /** The two writes that place a pod. */
 export interface PlacementPatch {
@@ -126,6 +174,7 @@ export const planPlacementPatch = (
   pod: Pick<Pod, 'spec'>,
   placement: Placement,
   allPeers: readonly string[],
+  at?: string,
 ): PlacementPatch | undefined => {
   const best = placement.ranked[0];
   if (best === undefined) return undefined;
@@ -140,10 +189,12 @@ export const planPlacementPatch = (
   const terms = affinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
   const limits = limitsOf(pod.spec);
   const record: PlacementRecord = {
+    ...(at === undefined ? {} : { at }),
     place: shown(best.place),
     node: best.node,
     candidates: ranked.map((c) => shown(c.place)),
     rejected: reasons(placement.rejected),
+    scores: scoresOf(placement.ranked),
     ...(atHome || Object.keys(limits).length === 0 ? {} : { evictAfterSeconds: limits }),
   };
   const nodeAffinity = {
@@ -184,16 +235,29 @@ export const explainNoFit = (placement: Placement): string =>
     .join('; ')
     .slice(0, 1000);
 
-/** The record on a pod; undefined when there is none or it isn't readable. */
-export const placementRecordOf = (pod: Pick<Pod, 'metadata'>): PlacementRecord | undefined => {
+const parsed = (pod: Pick<Pod, 'metadata'>): Partial<PlacementRecord & WaitingRecord> | undefined => {
   const text = pod.metadata.annotations?.[ANNOTATIONS.placement];
   if (text === undefined) return undefined;
   try {
-    const record = JSON.parse(text) as Partial<PlacementRecord> | null;
-    return typeof record?.place === 'string' && typeof record.node === 'string'
-      ? { candidates: [], rejected: {}, ...record, place: record.place, node: record.node }
-      : undefined;
+    const record = JSON.parse(text) as unknown;
+    return typeof record === 'object' && record !== null ? record : undefined;
   } catch {
     return undefined;
   }
+};
+
+/** The record on a placed pod; undefined when there is none or it isn't readable. */
+export const placementRecordOf = (pod: Pick<Pod, 'metadata'>): PlacementRecord | undefined => {
+  const record = parsed(pod);
+  return typeof record?.place === 'string' && typeof record.node === 'string'
+    ? { candidates: [], rejected: {}, ...record, place: record.place, node: record.node }
+    : undefined;
+};
+
+/** The record on a pod that fitted nowhere when the leader last looked; undefined when there is none. */
+export const waitingRecordOf = (pod: Pick<Pod, 'metadata'>): WaitingRecord | undefined => {
+  const record = parsed(pod);
+  return record?.place === undefined && typeof record?.at === 'string' && typeof record.rejected === 'object'
+    ? { at: record.at, rejected: record.rejected }
+    : undefined;
 };

@@ -88,7 +88,11 @@ describe('planPlacements', () => {
   it('says what is missing where', () => {
     const [placement] = planPlacements([gated('1', { spec: spec('64') })], three(), new Map());
     expect(placement && explainNoFit(placement)).toBe(
-      '@home: not enough cpu; east: not enough cpu; west: not enough cpu'.replace('@home', 'home'),
+      [
+        'home: needs 64 cpu, largest free node has 10',
+        'east: needs 64 cpu, what is left of the grant has 10',
+        'west: needs 64 cpu, what is left of the grant has 10',
+      ].join('; '),
     );
   });
 

@@ -1,7 +1,29 @@
 import { addResources } from '../../api/quantity.ts';
 import type { OffloadingStrategy } from '../../api/v1alpha1/namespace-offloading.ts';
 import type { Node, PodSpec } from '../../runtime/kube/types.ts';
-import { subtract, whatIsMissing, whyNotThere, type Amounts } from './plan-fit.ts';
+import { whyNotThere, type Amounts } from './plan-fit.ts';
+import {
+  extremesOf,
+  priceOf,
+  rankPolicyOf,
+  scoreOf,
+  termsOf,
+  type Measures,
+  type PlaceFacts,
+  type RankPolicy,
+  type Terms,
+} from './plan-score.ts';
+import {
+  chooseSlot,
+  describeMissing,
+  isWithin,
+  roominess,
+  takeSlot,
+  wantsOf,
+  without,
+  type Slot,
+  type Wants,
+} from './plan-slots.ts';
 
 /** `home`, or the name of a peer: where a pod may be. */
 export type PlaceName = string;
@@ -15,6 +37,8 @@ export interface PlanNode {
   readonly peer: string | undefined;
   /** Allocatable minus what bound and just placed pods request. */
   readonly free: Amounts;
+  /** Room of the real nodes behind a virtual one, as the peer told it; undefined when it has told nothing. */
+  readonly slots?: readonly Slot[] | undefined;
 }
 
 /** A pod that waits at the gate. */
@@ -36,6 +60,8 @@ export interface GatedPod {
   readonly openPeers: readonly string[];
   /** Peers that refused it lately, and why. */
   readonly excluded: ReadonlyMap<string, string>;
+  /** Bytes of its volumes that would have to move, by place; nothing has to where none is given. */
+  readonly dataBytes?: ReadonlyMap<PlaceName, number> | undefined;
 }
 
 /** A place that was considered for one pod. */
@@ -49,32 +75,31 @@ export interface Considered {
   readonly count: number;
 }
 
+/** A place that fits, with what speaks for it. */
+export interface Ranked extends Considered {
+  readonly node: string;
+  /** 0 … 100. */
+  readonly score: number;
+  readonly terms: Terms;
+  readonly measures: Measures;
+}
+
 /** The decision for one pod. */
 export interface Placement {
   readonly uid: string;
   /** Best first; empty when nothing fits. */
-  readonly ranked: readonly (Considered & { readonly node: string })[];
+  readonly ranked: readonly Ranked[];
   readonly rejected: readonly Considered[];
 }
 
-/** Ranks the places that fit for one pod, best first. The policy of a planner; must not depend on the order given. */
-export type RankPlaces = (pod: GatedPod, fitting: readonly Considered[]) => readonly Considered[];
-
-/** The first policy: evenly over places, home first among equals, then by name. */
-export const rankEvenly: RankPlaces = (_pod, fitting) =>
-  fitting.toSorted(
-    (a, b) =>
-      a.count - b.count ||
-      Number(b.place === HOME_PLACE) - Number(a.place === HOME_PLACE) ||
-      (a.place < b.place ? -1 : a.place > b.place ? 1 : 0),
-  );
-
-const MAX_RANKED = 8;
-
-const placeOf = (node: PlanNode): PlaceName => node.peer ?? HOME_PLACE;
+/** What ranking needs to know besides nodes and pods. */
+export interface PlanOptions {
+  readonly policy?: RankPolicy | undefined;
+  readonly facts?: ReadonlyMap<PlaceName, PlaceFacts> | undefined;
+}
 
 /** Why the pod may not go to this place whatever the room; undefined when it may. */
-const whyNotPlace = (pod: GatedPod, place: PlaceName): string | undefined => {
+const whyNotPlace = (pod: GatedPod, open: ReadonlySet<string>, place: PlaceName): string | undefined => {
   if (pod.waits !== undefined) return pod.waits;
   if (place === HOME_PLACE && pod.notHome !== undefined) return pod.notHome;
   if (place === HOME_PLACE) {
@@ -83,80 +108,192 @@ const whyNotPlace = (pod: GatedPod, place: PlaceName): string | undefined => {
   if (pod.strategy === undefined) return 'its namespace is not open';
   if (pod.strategy === 'Local') return 'the strategy of its namespace is Local';
   if (pod.stays !== undefined) return pod.stays;
-  if (!pod.openPeers.includes(place)) return 'its namespace is not ready there';
+  if (!open.has(place)) return 'its namespace is not ready there';
   return pod.excluded.get(place);
 };
 
-const roomiest = (nodes: readonly PlanNode[]): PlanNode | undefined =>
-  nodes.toSorted(
-    (a, b) =>
-      (b.free['cpu'] ?? 0) - (a.free['cpu'] ?? 0) || (a.node.metadata.name < b.node.metadata.name ? -1 : 1),
-  )[0];
+/** The planner's own account of one node: what was just placed counts at once. */
+interface Entry {
+  readonly node: Node;
+  readonly name: string;
+  readonly place: PlaceName;
+  free: Amounts;
+  slots: readonly Slot[] | undefined;
+}
 
-const consider = (pod: GatedPod, place: PlaceName, nodes: readonly PlanNode[], count: number): Considered => {
-  const no = (reason: string): Considered => ({ place, node: undefined, reason, count });
-  const barred = whyNotPlace(pod, place);
-  if (barred !== undefined) return no(barred);
-  const reasons = new Set<string>();
-  const fitting = nodes.filter(({ node, free }) => {
-    const reason = whyNotThere(pod.spec, node) ?? whatIsMissing(free, pod.requests);
-    if (reason !== undefined) reasons.add(reason);
-    return reason === undefined;
-  });
-  const best = roomiest(fitting);
-  if (best === undefined) return no([...reasons].join('; ') || 'it has no nodes');
-  return { place, node: best.node.metadata.name, reason: undefined, count };
+interface Fit {
+  readonly entry: Entry;
+  readonly room: number;
+}
+
+const fitOf = (pod: GatedPod, wants: Wants, entries: readonly Entry[]): Fit | undefined => {
+  let best: Fit | undefined;
+  for (const entry of entries) {
+    if (!isWithin(entry.free, wants) || whyNotThere(pod.spec, entry.node) !== undefined) continue;
+    let room = roominess(entry.free, wants);
+    if (entry.slots !== undefined) {
+      const slot = entry.slots[chooseSlot(entry.slots, pod.spec, wants)];
+      if (slot === undefined) continue;
+      room = Math.min(room, roominess(slot.free, wants));
+    }
+    if (best === undefined || room > best.room || (room === best.room && entry.name < best.entry.name)) {
+      best = { entry, room };
+    }
+  }
+  return best;
 };
 
-/** The planner's own ledger of one batch: what was just placed counts at once. */
-interface Ledger {
-  readonly free: Map<string, Amounts>;
-  readonly counts: Map<string, number>;
+/** Why no node there takes the pod. */
+const whyNoFit = (pod: GatedPod, wants: Wants, entries: readonly Entry[]): string => {
+  const reasons = new Set<string>();
+  const real: Amounts[] = [];
+  for (const { node, place, free, slots } of entries) {
+    const reason = whyNotThere(pod.spec, node);
+    if (reason !== undefined) reasons.add(reason);
+    else if (place === HOME_PLACE) real.push(free);
+    else if (!isWithin(free, wants)) reasons.add(describeMissing([free], wants, 'what is left of the grant'));
+    else real.push(...(slots ?? []).map((slot) => slot.free));
+  }
+  const isListed = entries.some(({ slots }) => slots !== undefined);
+  if (real.length > 0) reasons.add(describeMissing(real, wants));
+  else if (isListed && reasons.size === 0) reasons.add('none of its nodes has room');
+  return [...reasons].join('; ') || 'it has no nodes';
+};
+
+interface Candidate extends Considered {
+  readonly node: string;
+  readonly measures: Measures;
 }
+
+/** Names before which home comes. */
+const before = (a: PlaceName, b: PlaceName): number =>
+  Number(b === HOME_PLACE) - Number(a === HOME_PLACE) || (a < b ? -1 : a > b ? 1 : 0);
+
+/** The best of the candidates in order: highest score, among equals home first, then by name. */
+const rank = (fitting: readonly Candidate[], { weights, candidates }: RankPolicy): readonly Ranked[] => {
+  const extremes = extremesOf(fitting.map(({ measures }) => measures));
+  const best: Ranked[] = [];
+  for (const candidate of fitting) {
+    const terms = termsOf(candidate.measures, extremes);
+    // Rounded, so that the noise of sums decides nothing.
+    const score = Math.round(scoreOf(terms, weights) * 1e6) / 1e6;
+    const last = best.at(-1);
+    if (best.length === candidates && last !== undefined) {
+      if (score < last.score || (score === last.score && before(candidate.place, last.place) > 0)) continue;
+      best.pop();
+    }
+    let index = best.length;
+    while (index > 0) {
+      const other = best[index - 1];
+      if (other === undefined) break;
+      if (other.score > score || (other.score === score && before(other.place, candidate.place) < 0)) break;
+      index -= 1;
+    }
+    best.splice(index, 0, { ...candidate, score, terms });
+  }
+  return best;
+};
 
 const countKey = (group: string, place: PlaceName): string => `${group}\n${place}`;
 
+/** Plans pods one after the other; each counts at once for those after it. */
+export interface Planner {
+  /** Ranks the places of a pod and changes nothing. */
+  rank(pod: GatedPod): Placement;
+  /** Ranks, and takes the room at the best place. */
+  place(pod: GatedPod): Placement;
+}
+
+/** Makes a planner of what is free now; the arguments are those of {@link planPlacements}. */
+export const createPlanner = (
+  nodes: readonly PlanNode[],
+  counts: ReadonlyMap<string, number>,
+  options: PlanOptions = {},
+): Planner => {
+  const policy = options.policy ?? rankPolicyOf(undefined);
+  const groups = new Map(counts);
+  const places = Map.groupBy(
+    nodes.map(
+      ({ node, peer, free, slots }): Entry => ({
+        node,
+        name: node.metadata.name,
+        place: peer ?? HOME_PLACE,
+        free,
+        slots,
+      }),
+    ),
+    ({ place }) => place,
+  );
+  if (!places.has(HOME_PLACE)) places.set(HOME_PLACE, []);
+  let openList: readonly string[] = [];
+  let open: ReadonlySet<string> = new Set();
+
+  const measure = (pod: GatedPod, wants: Wants, place: PlaceName, room: number, count: number): Measures => {
+    const facts = options.facts?.get(place);
+    return {
+      room,
+      price: priceOf(wants, facts?.pricePerHour),
+      rttMilliseconds: place === HOME_PLACE ? 0 : facts?.rttMilliseconds,
+      dataBytes: pod.dataBytes?.get(place) ?? 0,
+      count,
+    };
+  };
+
+  const rankPod = (pod: GatedPod, wants: Wants): Placement => {
+    if (pod.openPeers !== openList) {
+      openList = pod.openPeers;
+      open = new Set(openList);
+    }
+    const fitting: Candidate[] = [];
+    const rejected: Considered[] = [];
+    for (const [place, entries] of places) {
+      const count = groups.get(countKey(pod.group, place)) ?? 0;
+      const barred = whyNotPlace(pod, open, place);
+      const fit = barred === undefined ? fitOf(pod, wants, entries) : undefined;
+      if (fit === undefined) {
+        rejected.push({ place, node: undefined, reason: barred ?? whyNoFit(pod, wants, entries), count });
+        continue;
+      }
+      const measures = measure(pod, wants, place, fit.room, count);
+      fitting.push({ place, node: fit.entry.name, reason: undefined, count, measures });
+    }
+    return { uid: pod.uid, ranked: rank(fitting, policy), rejected };
+  };
+
+  const take = (pod: GatedPod, wants: Wants, { place, node }: Ranked): void => {
+    const key = countKey(pod.group, place);
+    groups.set(key, (groups.get(key) ?? 0) + 1);
+    for (const entry of places.get(place) ?? []) {
+      if (entry.name === node) entry.free = without(entry.free, wants);
+      // Several grants of one peer are told the same real nodes.
+      if (entry.slots !== undefined) entry.slots = takeSlot(entry.slots, pod.spec, wants);
+    }
+  };
+
+  return {
+    rank: (pod) => rankPod(pod, wantsOf(pod.requests)),
+    place: (pod) => {
+      const wants = wantsOf(pod.requests);
+      const placement = rankPod(pod, wants);
+      const best = placement.ranked[0];
+      if (best !== undefined) take(pod, wants, best);
+      return placement;
+    },
+  };
+};
+
 /**
  * Plans a batch in the order given. `counts` has, by group and place, the pods that are there already (see
- * {@link groupCounts}). Deterministic; never plans more onto a node than its free room.
+ * {@link groupCounts}). Deterministic; never plans more onto a node, or a real node behind it, than its free room.
  */
 export const planPlacements = (
   pods: readonly GatedPod[],
   nodes: readonly PlanNode[],
   counts: ReadonlyMap<string, number>,
-  rank: RankPlaces = rankEvenly,
+  options: PlanOptions = {},
 ): readonly Placement[] => {
-  const ledger: Ledger = {
-    free: new Map(nodes.map(({ node, free }) => [node.metadata.name, free])),
-    counts: new Map(counts),
-  };
-  const places = Map.groupBy(nodes, placeOf);
-  if (!places.has(HOME_PLACE)) places.set(HOME_PLACE, []);
-  return pods.map((pod) => {
-    const considered = [...places].map(([place, members]) =>
-      consider(
-        pod,
-        place,
-        members.map((member) => ({ ...member, free: ledger.free.get(member.node.metadata.name) ?? {} })),
-        ledger.counts.get(countKey(pod.group, place)) ?? 0,
-      ),
-    );
-    const ranked = rank(
-      pod,
-      considered.filter((c) => c.node !== undefined),
-    ).filter((c): c is Considered & { node: string } => c.node !== undefined);
-    const best = ranked[0];
-    if (best !== undefined) {
-      ledger.free.set(best.node, subtract(ledger.free.get(best.node) ?? {}, pod.requests));
-      const key = countKey(pod.group, best.place);
-      ledger.counts.set(key, (ledger.counts.get(key) ?? 0) + 1);
-    }
-    return {
-      uid: pod.uid,
-      ranked: ranked.slice(0, MAX_RANKED),
-      rejected: considered.filter((c) => c.node === undefined),
-    };
-  });
+  const planner = createPlanner(nodes, counts, options);
+  return pods.map((pod) => planner.place(pod));
 };
 
 /** Counts of pods by group and place, as {@link planPlacements} wants them. */

@@ -1,0 +1,136 @@
+import type { FitSlot } from '../../api/fits-collection.ts';
+import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
+import type { PodSpec } from '../../runtime/kube/types.ts';
+import { matchesRequirement, type Amounts } from './plan-fit.ts';
+
+/** Room of equal real nodes, in base units. */
+export interface Slot {
+  readonly free: Amounts;
+  readonly count: number;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** What a pod wants, as pairs: made once, compared often. */
+export type Wants = readonly (readonly [resource: string, amount: number])[];
+
+/** Resources of a pod that are more than nothing. */
+export const wantsOf = (requests: Amounts): Wants =>
+  Object.entries(requests).filter(([, amount]) => amount > 0);
+
+/** A millionth of slack: sums of decimal fractions are not exact. */
+const SLACK = 1e-6;
+
+/** Whether all of it is there. */
+export const isWithin = (free: Amounts, wants: Wants): boolean => {
+  for (const [resource, amount] of wants) if (amount > (free[resource] ?? 0) + SLACK) return false;
+  return true;
+};
+
+/** `free` without what is wanted. */
+export const without = (free: Amounts, wants: Wants): Amounts => {
+  const left: Record<string, number> = { ...free };
+  for (const [resource, amount] of wants) left[resource] = (left[resource] ?? 0) - amount;
+  return left;
+};
+
+const number = (text: string): number => {
+  try {
+    return parseQuantity(text);
+  } catch {
+    return 0;
+  }
+};
+
+/** Slots as a provider told them. */
+export const slotsOf = (told: readonly FitSlot[]): readonly Slot[] =>
+  told.map(({ free, count, labels }) => ({
+    free: Object.fromEntries(Object.entries(free).map(([resource, text]) => [resource, number(text)])),
+    count,
+    labels,
+  }));
+
+/**
+ * How roomy a slot would be with the pod on it: the least, over CPU and memory, of what is left per what is asked; like
+ * kube-scheduler, which fills the emptiest node first. Pods that ask nothing count as 100m and 200Mi, as there.
+ */
+export const roominess = (free: Amounts, wants: Wants): number => {
+  let cpu = 0.1;
+  let memory = 200 * 1024 * 1024;
+  for (const [resource, amount] of wants) {
+    if (resource === 'cpu') cpu = amount;
+    else if (resource === 'memory') memory = amount;
+  }
+  const byCpu = ((free['cpu'] ?? 0) - cpu) / cpu;
+  const byMemory = free['memory'] === undefined ? byCpu : (free['memory'] - memory) / memory;
+  return Math.max(0, Math.min(byCpu, byMemory));
+};
+
+/** Whether the slot's nodes are of the arch, os and zone that the pod names. What isn't told of a slot doesn't exclude it. */
+const isOfKind = (spec: PodSpec, { labels }: Slot): boolean => {
+  const selector = spec.nodeSelector ?? {};
+  for (const key of Object.keys(selector)) {
+    const value = labels[key];
+    if (value !== undefined && value !== selector[key]) return false;
+  }
+  const terms =
+    spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
+  return (
+    terms === undefined ||
+    terms.some((term) =>
+      (term.matchExpressions ?? []).every(
+        (requirement) =>
+          labels[requirement.key] === undefined || matchesRequirement(labels[requirement.key], requirement),
+      ),
+    )
+  );
+};
+
+/** Index of the slot that the provider's scheduler would most likely choose; -1 when none takes the pod. */
+export const chooseSlot = (slots: readonly Slot[], spec: PodSpec, wants: Wants): number => {
+  let best = -1;
+  let most = -1;
+  for (let index = 0; index < slots.length; index += 1) {
+    const slot = slots[index];
+    if (slot === undefined || !isWithin(slot.free, wants) || !isOfKind(spec, slot)) continue;
+    const room = roominess(slot.free, wants);
+    if (room > most) {
+      most = room;
+      best = index;
+    }
+  }
+  return best;
+};
+
+/** The slots after the pod went to one of them. A pod that fits in none takes nothing: it isn't running anywhere yet. */
+export const takeSlot = (slots: readonly Slot[], spec: PodSpec, wants: Wants): readonly Slot[] => {
+  const index = chooseSlot(slots, spec, wants);
+  const slot = slots[index];
+  if (slot === undefined) return slots;
+  const taken: Slot = { ...slot, free: without(slot.free, wants), count: 1 };
+  const rest = slot.count > 1 ? [{ ...slot, count: slot.count - 1 }] : [];
+  return [...slots.slice(0, index), ...rest, taken, ...slots.slice(index + 1)];
+};
+
+const shown = (resource: string, amount: number): string => {
+  if (resource !== 'memory' && !resource.endsWith('storage')) return formatQuantity(resource, Math.max(0, amount));
+  const mebi = Math.max(0, Math.floor(amount / 2 ** 20));
+  return mebi >= 1024 ? `${Number((mebi / 1024).toFixed(1))}Gi` : `${mebi}Mi`;
+};
+
+/** Text of an amount with its unit: `4 cpu`, `1.5Gi memory`. */
+export const showAmount = (resource: string, amount: number): string => `${shown(resource, amount)} ${resource}`;
+
+/** What is missing where nothing takes the pod; `where` names what the amounts are of: "largest free node". */
+export const describeMissing = (frees: readonly Amounts[], wants: Wants, where = 'largest free node'): string => {
+  const parts: string[] = [];
+  for (const [resource, amount] of wants) {
+    const most = Math.max(0, ...frees.map((free) => free[resource] ?? 0));
+    if (amount <= most + SLACK) continue;
+    if (resource === 'pods') parts.push('no place for one more pod');
+    else if (most === 0 && resource.includes('/')) parts.push(`no ${resource} free`);
+    else parts.push(`needs ${showAmount(resource, amount)}, ${where} has ${shown(resource, most)}`);
+  }
+  if (parts.length > 0) return parts.join('; ');
+  const all = wants.filter(([resource]) => resource !== 'pods').map(([resource, n]) => showAmount(resource, n));
+  return `no single node has ${all.join(' and ')} free together`;
+};
