@@ -20,7 +20,7 @@ export const createNodeFence = (bootMs: BootClock): NodeFence => {
   const leases = new Map<string, LeaseState>();
   // The notes are the same for all homes: one number is answered by each of them.
   let asks: LeaseState | undefined;
-  let askedAt = 0;
+  let askedAt = -Infinity;
   let everyMs: number | undefined;
   return {
     hear: (node) => {

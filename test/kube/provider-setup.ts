@@ -4,6 +4,7 @@ import type { ContainerStreamHandler, ItemOf, Links } from '../../api/link.ts';
 import { NAMES, SYSTEM_NAMESPACE } from '../../api/labels.ts';
 import { installStages } from '../../deploy/manifests/manifest.ts';
 import { startProvider } from '../../offloading/provider/start.ts';
+import { systemBootClock } from '../../runtime/boot-clock.ts';
 import { systemClock, type Clock } from '../../runtime/clock.ts';
 import { createKubeClient, type KubeClient } from '../../runtime/kube/client.ts';
 import { createEventRecorder } from '../../runtime/kube/events.ts';
@@ -68,12 +69,14 @@ export const controllerToken = async (admin: KubeClient): Promise<string> => {
 export interface ProviderRun {
   readonly peer: FakeConsumer;
   readonly handler: () => ContainerStreamHandler;
-  /** Moves the controllers' monotonic clock forward. */
+  /** Moves the controllers' monotonic and boot clocks forward. */
   readonly skip: (ms: number) => void;
   /** As when the Peer is gone: its link ends. */
   readonly endLink: () => void;
   readonly stop: () => Promise<void>;
 }
+
+let term = 0;
 
 /** Starts the controllers with one consumer, `home`, of which nothing is heard yet. */
 export const startRun = async (server: TestApiServer, token: string): Promise<ProviderRun> => {
@@ -110,7 +113,9 @@ export const startRun = async (server: TestApiServer, token: string): Promise<Pr
       systemNamespace: SYSTEM_NAMESPACE,
       podName: 'test',
       podIP: '127.0.0.1',
-      leaderTransitions: 1,
+      leaderTransitions: (term += 1),
+      bootClock: () => systemBootClock() + skipped,
+      image: 'fluvia.local/fluvia:test',
     },
     links,
     OWN,
