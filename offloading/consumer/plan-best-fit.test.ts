@@ -17,7 +17,11 @@ const spec = (requests: Record<string, string>): PodSpec => ({
   tolerations: [{ key: VIRTUAL_NODE_TAINT, operator: 'Exists' }],
 });
 
-const gated = (uid: string, requests: Record<string, string>, overrides: Partial<GatedPod> = {}): GatedPod => ({
+const gated = (
+  uid: string,
+  requests: Record<string, string>,
+  overrides: Partial<GatedPod> = {},
+): GatedPod => ({
   uid,
   spec: spec(requests),
   requests: podRequests(spec(requests)),
@@ -69,7 +73,11 @@ describe('what fits', () => {
   });
 
   it('says what is missing where, in words', () => {
-    const nodes = [homeNode('n1', 1), peerNode('east', [slot('2', '1Gi'), slot('1', '8Gi')]), peerNode('west', [slot('8')])];
+    const nodes = [
+      homeNode('n1', 1),
+      peerNode('east', [slot('2', '1Gi'), slot('1', '8Gi')]),
+      peerNode('west', [slot('8')]),
+    ];
     const says = (requests: Record<string, string>, at = nodes) => {
       const [placement] = planPlacements([gated('1', requests)], at, new Map());
       return placement && explainNoFit(placement);
@@ -232,7 +240,11 @@ describe('what the peer has not counted yet', () => {
 });
 
 describe('what is best', () => {
-  const three = [peerNode('east', [slot('8')]), peerNode('west', [slot('8')]), peerNode('north', [slot('8')])];
+  const three = [
+    peerNode('east', [slot('8')]),
+    peerNode('west', [slot('8')]),
+    peerNode('north', [slot('8')]),
+  ];
   const pod = gated('1', { cpu: '2', memory: '2Gi' });
 
   it('a lower price per hour of what the pod asks', () => {

@@ -4,6 +4,7 @@ import type { Node, PodSpec } from '../../runtime/kube/types.ts';
 import { whyNotThere, type Amounts } from './plan-fit.ts';
 import {
   extremesOf,
+  pricedUnits,
   priceOf,
   rankPolicyOf,
   scoreOf,
@@ -121,26 +122,13 @@ interface Entry {
   slots: readonly Slot[] | undefined;
 }
 
-interface Fit {
-  readonly entry: Entry;
-  readonly room: number;
-}
-
-const fitOf = (pod: GatedPod, wants: Wants, entries: readonly Entry[]): Fit | undefined => {
-  let best: Fit | undefined;
-  for (const entry of entries) {
-    if (!isWithin(entry.free, wants) || whyNotThere(pod.spec, entry.node) !== undefined) continue;
-    let room = roominess(entry.free, wants);
-    if (entry.slots !== undefined) {
-      const slot = entry.slots[chooseSlot(entry.slots, pod.spec, wants)];
-      if (slot === undefined) continue;
-      room = Math.min(room, roominess(slot.free, wants));
-    }
-    if (best === undefined || room > best.room || (room === best.room && entry.name < best.entry.name)) {
-      best = { entry, room };
-    }
-  }
-  return best;
+/** Room of the node with the pod on it; -1 when it doesn't take it. */
+const roomAt = (pod: GatedPod, wants: Wants, { node, free, slots }: Entry): number => {
+  if (!isWithin(free, wants) || whyNotThere(pod.spec, node) !== undefined) return -1;
+  const room = roominess(free, wants);
+  if (slots === undefined) return room;
+  const slot = slots[chooseSlot(slots, pod.spec, wants)];
+  return slot === undefined ? -1 : Math.min(room, roominess(slot.free, wants));
 };
 
 /** Why no node there takes the pod. */
@@ -160,9 +148,16 @@ const whyNoFit = (pod: GatedPod, wants: Wants, entries: readonly Entry[]): strin
   return [...reasons].join('; ') || 'it has no nodes';
 };
 
-interface Candidate extends Considered {
+interface Candidate {
+  readonly place: PlaceName;
   readonly node: string;
   readonly measures: Measures;
+}
+
+interface Place {
+  readonly place: PlaceName;
+  readonly entries: readonly Entry[];
+  readonly facts: PlaceFacts | undefined;
 }
 
 /** Names before which home comes. */
@@ -171,27 +166,28 @@ const before = (a: PlaceName, b: PlaceName): number =>
 
 /** The best of the candidates in order: highest score, among equals home first, then by name. */
 const rank = (fitting: readonly Candidate[], { weights, candidates }: RankPolicy): readonly Ranked[] => {
-  const extremes = extremesOf(fitting.map(({ measures }) => measures));
-  const best: Ranked[] = [];
+  const extremes = extremesOf(fitting);
+  const best: { readonly candidate: Candidate; readonly score: number; readonly terms: Terms }[] = [];
   for (const candidate of fitting) {
     const terms = termsOf(candidate.measures, extremes);
-    // Rounded, so that the noise of sums decides nothing.
-    const score = Math.round(scoreOf(terms, weights) * 1e6) / 1e6;
-    const last = best.at(-1);
-    if (best.length === candidates && last !== undefined) {
-      if (score < last.score || (score === last.score && before(candidate.place, last.place) > 0)) continue;
-      best.pop();
-    }
+    const score = scoreOf(terms, weights);
     let index = best.length;
-    while (index > 0) {
+    for (; index > 0; index -= 1) {
       const other = best[index - 1];
-      if (other === undefined) break;
-      if (other.score > score || (other.score === score && before(other.place, candidate.place) < 0)) break;
-      index -= 1;
+      if (other === undefined || other.score > score) break;
+      if (other.score === score && before(other.candidate.place, candidate.place) < 0) break;
     }
-    best.splice(index, 0, { ...candidate, score, terms });
+    if (index === candidates) continue;
+    best.splice(index, 0, { candidate, score, terms });
+    if (best.length > candidates) best.pop();
   }
-  return best;
+  return best.map(({ candidate, score, terms }) => ({
+    ...candidate,
+    reason: undefined,
+    count: candidate.measures.count,
+    score,
+    terms,
+  }));
 };
 
 const countKey = (group: string, place: PlaceName): string => `${group}\n${place}`;
@@ -211,58 +207,82 @@ export const createPlanner = (
   options: PlanOptions = {},
 ): Planner => {
   const policy = options.policy ?? rankPolicyOf(undefined);
-  const groups = new Map(counts);
+  /** Group → place → pods. */
+  const groups = new Map<string, Map<PlaceName, number>>();
+  for (const [key, count] of counts) {
+    const cut = key.lastIndexOf('\n');
+    const group = key.slice(0, cut);
+    const byPlace = groups.get(group) ?? new Map<PlaceName, number>();
+    groups.set(group, byPlace.set(key.slice(cut + 1), count));
+  }
   const places = Map.groupBy(
-    nodes.map(
-      ({ node, peer, free, slots }): Entry => ({
-        node,
-        name: node.metadata.name,
-        place: peer ?? HOME_PLACE,
-        free,
-        slots,
-      }),
-    ),
+    nodes.map(({ node, peer, free, slots }): Entry => ({
+      node,
+      name: node.metadata.name,
+      place: peer ?? HOME_PLACE,
+      free,
+      slots,
+    })),
     ({ place }) => place,
   );
   if (!places.has(HOME_PLACE)) places.set(HOME_PLACE, []);
+  const all = [...places].map(([place, entries]): Place => ({
+    place,
+    entries,
+    facts: options.facts?.get(place),
+  }));
   let openList: readonly string[] = [];
   let open: ReadonlySet<string> = new Set();
 
-  const measure = (pod: GatedPod, wants: Wants, place: PlaceName, room: number, count: number): Measures => {
-    const facts = options.facts?.get(place);
-    return {
-      room,
-      price: priceOf(wants, facts?.pricePerHour),
-      rttMilliseconds: place === HOME_PLACE ? 0 : facts?.rttMilliseconds,
-      dataBytes: pod.dataBytes?.get(place) ?? 0,
-      count,
-    };
-  };
+  const measure = (
+    pod: GatedPod,
+    units: Wants,
+    { place, facts }: Place,
+    room: number,
+    count: number,
+  ): Measures => ({
+    room,
+    price: priceOf(units, facts?.pricePerHour),
+    rttMilliseconds: place === HOME_PLACE ? 0 : facts?.rttMilliseconds,
+    dataBytes: pod.dataBytes?.get(place) ?? 0,
+    count,
+  });
 
   const rankPod = (pod: GatedPod, wants: Wants): Placement => {
     if (pod.openPeers !== openList) {
       openList = pod.openPeers;
       open = new Set(openList);
     }
+    const units = pricedUnits(wants);
+    const alike = groups.get(pod.group);
     const fitting: Candidate[] = [];
     const rejected: Considered[] = [];
-    for (const [place, entries] of places) {
-      const count = groups.get(countKey(pod.group, place)) ?? 0;
+    for (const at of all) {
+      const { place, entries } = at;
+      const count = alike?.get(place) ?? 0;
       const barred = whyNotPlace(pod, open, place);
-      const fit = barred === undefined ? fitOf(pod, wants, entries) : undefined;
-      if (fit === undefined) {
+      let chosen: Entry | undefined;
+      let room = -1;
+      for (const entry of barred === undefined ? entries : []) {
+        const here = roomAt(pod, wants, entry);
+        if (here < 0 || here < room || (here === room && chosen !== undefined && chosen.name < entry.name))
+          continue;
+        room = here;
+        chosen = entry;
+      }
+      if (chosen === undefined) {
         rejected.push({ place, node: undefined, reason: barred ?? whyNoFit(pod, wants, entries), count });
         continue;
       }
-      const measures = measure(pod, wants, place, fit.room, count);
-      fitting.push({ place, node: fit.entry.name, reason: undefined, count, measures });
+      const measures = measure(pod, units, at, room, count);
+      fitting.push({ place: at.place, node: chosen.name, measures });
     }
     return { uid: pod.uid, ranked: rank(fitting, policy), rejected };
   };
 
   const take = (pod: GatedPod, wants: Wants, { place, node }: Ranked): void => {
-    const key = countKey(pod.group, place);
-    groups.set(key, (groups.get(key) ?? 0) + 1);
+    const byPlace = groups.get(pod.group) ?? new Map<PlaceName, number>();
+    groups.set(pod.group, byPlace.set(place, (byPlace.get(place) ?? 0) + 1));
     for (const entry of places.get(place) ?? []) {
       if (entry.name === node) entry.free = without(entry.free, wants);
       // Several grants of one peer are told the same real nodes.

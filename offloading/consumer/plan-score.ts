@@ -51,16 +51,19 @@ const HALF_RTT_MS = 20;
 /** At so many bytes to move the term is half. */
 const HALF_DATA_BYTES = GIBI;
 
-/** Price of an hour of what a pod requests. */
-export const priceOf = (wants: Wants, pricePerHour: PricePerHour | undefined): number => {
+/** What a pod requests in the units of prices: cores, GiB, pieces. */
+export const pricedUnits = (wants: Wants): Wants =>
+  wants.map(([resource, amount]) => {
+    const inBytes =
+      resource === 'memory' || resource.endsWith('storage') || resource.startsWith('hugepages-');
+    return [resource, inBytes ? amount / GIBI : amount];
+  });
+
+/** Price of an hour of it. */
+export const priceOf = (units: Wants, pricePerHour: PricePerHour | undefined): number => {
   if (pricePerHour === undefined) return 0;
   let sum = 0;
-  for (const [resource, amount] of wants) {
-    const price = pricePerHour[resource];
-    if (price === undefined) continue;
-    const inBytes = resource === 'memory' || resource.endsWith('storage') || resource.startsWith('hugepages-');
-    sum += price * (inBytes ? amount / GIBI : amount);
-  }
+  for (const [resource, amount] of units) sum += (pricePerHour[resource] ?? 0) * amount;
   return sum;
 };
 
@@ -73,11 +76,12 @@ export interface Extremes {
 }
 
 /** The extremes of the places that fit. */
-export const extremesOf = (all: readonly Measures[]): Extremes => {
+export const extremesOf = (all: readonly { readonly measures: Measures }[]): Extremes => {
   let highestPrice = 0;
   let lowestCount = Infinity;
   let longestRtt = 0;
-  for (const { price, count, rttMilliseconds = 0 } of all) {
+  for (const { measures } of all) {
+    const { price, count, rttMilliseconds = 0 } = measures;
     if (rttMilliseconds > longestRtt) longestRtt = rttMilliseconds;
     if (price > highestPrice) highestPrice = price;
     if (count < lowestCount) lowestCount = count;
@@ -85,22 +89,25 @@ export const extremesOf = (all: readonly Measures[]): Extremes => {
   return { highestPrice, lowestCount, longestRtt };
 };
 
+const rttTerm = (rttMilliseconds: number | undefined, longest: number): number =>
+  HALF_RTT_MS / (HALF_RTT_MS + Math.max(0, rttMilliseconds ?? longest));
+
 /** The terms of one place. `room` saturates, so that large places don't attract everything. */
 export const termsOf = (m: Measures, { highestPrice, lowestCount, longestRtt }: Extremes): Terms => ({
   room: m.room / (m.room + 1),
   price: highestPrice === 0 ? 1 : 1 - m.price / highestPrice,
-  rtt: HALF_RTT_MS / (HALF_RTT_MS + Math.max(0, m.rttMilliseconds ?? longestRtt)),
+  rtt: rttTerm(m.rttMilliseconds, longestRtt),
   data: HALF_DATA_BYTES / (HALF_DATA_BYTES + m.dataBytes),
   spread: 1 / (1 + m.count - lowestCount),
 });
 
 /** The weighted mean of the terms, 0 … 100; 0 when all weights are. */
 export const scoreOf = (terms: Terms, weights: Weights): number => {
-  let sum = 0;
-  let total = 0;
-  for (const term of TERMS) {
-    sum += terms[term] * weights[term];
-    total += weights[term];
-  }
-  return total === 0 ? 0 : (100 * sum) / total;
+  const { room, price, rtt, data, spread } = weights;
+  const total = room + price + rtt + data + spread;
+  if (total === 0) return 0;
+  const sum =
+    terms.room * room + terms.price * price + terms.rtt * rtt + terms.data * data + terms.spread * spread;
+  // Rounded, so that the noise of sums decides nothing.
+  return Math.round((1e8 * sum) / total) / 1e6;
 };

@@ -22,7 +22,11 @@ const SLACK = 1e-6;
 
 /** Whether all of it is there. */
 export const isWithin = (free: Amounts, wants: Wants): boolean => {
-  for (const [resource, amount] of wants) if (amount > (free[resource] ?? 0) + SLACK) return false;
+  // Indexed: this runs for every kind of node of every peer.
+  for (let index = 0; index < wants.length; index += 1) {
+    const want = wants[index];
+    if (want !== undefined && want[1] > (free[want[0]] ?? 0) + SLACK) return false;
+  }
   return true;
 };
 
@@ -49,28 +53,38 @@ export const slotsOf = (told: readonly FitSlot[]): readonly Slot[] =>
     labels,
   }));
 
-/**
- * How roomy a slot would be with the pod on it: the least, over CPU and memory, of what is left per what is asked; like
- * kube-scheduler, which fills the emptiest node first. Pods that ask nothing count as 100m and 200Mi, as there.
- */
-export const roominess = (free: Amounts, wants: Wants): number => {
-  let cpu = 0.1;
-  let memory = 200 * 1024 * 1024;
-  for (const [resource, amount] of wants) {
-    if (resource === 'cpu') cpu = amount;
-    else if (resource === 'memory') memory = amount;
-  }
+/** A pod that asks nothing counts as so much in scores, as kube-scheduler has it. */
+const LEAST_CPU = 0.1;
+const LEAST_MEMORY = 200 * 1024 * 1024;
+
+/** What is wanted of one resource. */
+const wanted = (wants: Wants, resource: string, least: number): number => {
+  for (const want of wants) if (want[0] === resource) return want[1];
+  return least;
+};
+
+const timesMore = (free: Amounts, cpu: number, memory: number): number => {
   const byCpu = ((free['cpu'] ?? 0) - cpu) / cpu;
-  const byMemory = free['memory'] === undefined ? byCpu : (free['memory'] - memory) / memory;
+  const freeMemory = free['memory'];
+  const byMemory = freeMemory === undefined ? byCpu : (freeMemory - memory) / memory;
   return Math.max(0, Math.min(byCpu, byMemory));
 };
 
+/**
+ * How roomy a slot would be with the pod on it: the least, over CPU and memory, of what is left per what is asked; like
+ * kube-scheduler, which fills the emptiest node first.
+ */
+export const roominess = (free: Amounts, wants: Wants): number =>
+  timesMore(free, wanted(wants, 'cpu', LEAST_CPU), wanted(wants, 'memory', LEAST_MEMORY));
+
 /** Whether the slot's nodes are of the arch, os and zone that the pod names. What isn't told of a slot doesn't exclude it. */
 const isOfKind = (spec: PodSpec, { labels }: Slot): boolean => {
-  const selector = spec.nodeSelector ?? {};
-  for (const key of Object.keys(selector)) {
-    const value = labels[key];
-    if (value !== undefined && value !== selector[key]) return false;
+  const selector = spec.nodeSelector;
+  if (selector !== undefined) {
+    for (const key of Object.keys(selector)) {
+      const value = labels[key];
+      if (value !== undefined && value !== selector[key]) return false;
+    }
   }
   const terms =
     spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
@@ -87,13 +101,15 @@ const isOfKind = (spec: PodSpec, { labels }: Slot): boolean => {
 
 /** Index of the slot that the provider's scheduler would most likely choose; -1 when none takes the pod. */
 export const chooseSlot = (slots: readonly Slot[], spec: PodSpec, wants: Wants): number => {
+  const cpu = wanted(wants, 'cpu', LEAST_CPU);
+  const memory = wanted(wants, 'memory', LEAST_MEMORY);
   let best = -1;
   let most = -1;
   for (let index = 0; index < slots.length; index += 1) {
     const slot = slots[index];
-    if (slot === undefined || !isWithin(slot.free, wants) || !isOfKind(spec, slot)) continue;
-    const room = roominess(slot.free, wants);
-    if (room > most) {
+    if (slot === undefined || !isWithin(slot.free, wants)) continue;
+    const room = timesMore(slot.free, cpu, memory);
+    if (room > most && isOfKind(spec, slot)) {
       most = room;
       best = index;
     }
@@ -112,16 +128,22 @@ export const takeSlot = (slots: readonly Slot[], spec: PodSpec, wants: Wants): r
 };
 
 const shown = (resource: string, amount: number): string => {
-  if (resource !== 'memory' && !resource.endsWith('storage')) return formatQuantity(resource, Math.max(0, amount));
+  if (resource !== 'memory' && !resource.endsWith('storage'))
+    return formatQuantity(resource, Math.max(0, amount));
   const mebi = Math.max(0, Math.floor(amount / 2 ** 20));
   return mebi >= 1024 ? `${Number((mebi / 1024).toFixed(1))}Gi` : `${mebi}Mi`;
 };
 
 /** Text of an amount with its unit: `4 cpu`, `1.5Gi memory`. */
-export const showAmount = (resource: string, amount: number): string => `${shown(resource, amount)} ${resource}`;
+export const showAmount = (resource: string, amount: number): string =>
+  `${shown(resource, amount)} ${resource}`;
 
 /** What is missing where nothing takes the pod; `where` names what the amounts are of: "largest free node". */
-export const describeMissing = (frees: readonly Amounts[], wants: Wants, where = 'largest free node'): string => {
+export const describeMissing = (
+  frees: readonly Amounts[],
+  wants: Wants,
+  where = 'largest free node',
+): string => {
   const parts: string[] = [];
   for (const [resource, amount] of wants) {
     const most = Math.max(0, ...frees.map((free) => free[resource] ?? 0));
@@ -131,6 +153,8 @@ export const describeMissing = (frees: readonly Amounts[], wants: Wants, where =
     else parts.push(`needs ${showAmount(resource, amount)}, ${where} has ${shown(resource, most)}`);
   }
   if (parts.length > 0) return parts.join('; ');
-  const all = wants.filter(([resource]) => resource !== 'pods').map(([resource, n]) => showAmount(resource, n));
+  const all = wants
+    .filter(([resource]) => resource !== 'pods')
+    .map(([resource, n]) => showAmount(resource, n));
   return `no single node has ${all.join(' and ')} free together`;
 };

@@ -105,10 +105,7 @@ export const runFitController = (context: ProviderContext, signal: AbortSignal):
   };
 
   const always = (): string[] => [KEY];
-  const stops = [
-    ledger.onChange(() => queue.add(KEY)),
-    consumers.onConsumer(() => queue.add(KEY)),
-  ];
+  const stops = [ledger.onChange(() => queue.add(KEY)), consumers.onConsumer(() => queue.add(KEY))];
   signal.addEventListener('abort', () => stops.forEach((stop) => stop()), { once: true });
   return runController(
     {
@@ -124,7 +121,9 @@ export const runFitController = (context: ProviderContext, signal: AbortSignal):
           const { type, object } = change;
           if (type !== 'updated') return object.spec.nodeName ? [KEY] : [];
           const { old } = change;
-          return old.spec.nodeName !== object.spec.nodeName || takesRoom(old) !== takesRoom(object) ? [KEY] : [];
+          return old.spec.nodeName !== object.spec.nodeName || takesRoom(old) !== takesRoom(object)
+            ? [KEY]
+            : [];
         }),
       ],
       reconcile,

@@ -48,7 +48,11 @@ describe('what would fit', () => {
   });
 
   it('counts only nodes that pods of peers can be put on', () => {
-    const ready: NodeState = { metadata: {}, spec: {}, status: { conditions: [{ type: 'Ready', status: 'True' }] } };
+    const ready: NodeState = {
+      metadata: {},
+      spec: {},
+      status: { conditions: [{ type: 'Ready', status: 'True' }] },
+    };
     expect(isUsable(ready)).toBe(true);
     for (const bad of [
       { ...ready, status: {} },
@@ -77,7 +81,8 @@ describe('what would fit', () => {
           expect(item.countedAll).toBe(false);
           expect(item.slots.reduce((n, { count }) => n + count, 0) + item.omittedNodes).toBe(nodes.length);
           const most = Math.max(0, ...rooms.map(({ free }) => free['cpu'] ?? 0));
-          for (const { free } of item.slots) expect(parseQuantity(free['cpu'] ?? '0') * 1000).toBeLessThanOrEqual(most + 1e-6);
+          for (const { free } of item.slots)
+            expect(parseQuantity(free['cpu'] ?? '0') * 1000).toBeLessThanOrEqual(most + 1e-6);
         },
       ),
       { numRuns: 50 },

@@ -99,9 +99,13 @@ export const roomOfNodes = ({ nodes, pods }: FitWorld): readonly NodeRoom[] => {
       ) as Readonly<Record<string, string>>,
       free: subtractAmounts(allocatable, sumAmounts(taken.get(name) ?? [])),
     }));
-  const waiting = pods.filter(({ node }) => node === undefined).toSorted((a, b) => bySize(a.amounts, b.amounts));
+  const waiting = pods
+    .filter(({ node }) => node === undefined)
+    .toSorted((a, b) => bySize(a.amounts, b.amounts));
   for (const { amounts } of waiting) {
-    const target = rooms.filter(({ free }) => isWithin(amounts, free)).toSorted((a, b) => bySize(a.free, b.free))[0];
+    const target = rooms
+      .filter(({ free }) => isWithin(amounts, free))
+      .toSorted((a, b) => bySize(a.free, b.free))[0];
     if (target !== undefined) target.free = subtractAmounts(target.free, amounts);
   }
   return rooms;
@@ -119,7 +123,10 @@ const boundedBy = (left: Amounts, free: Amounts): Amounts =>
       .filter(([resource]) => resource === 'pods' || Object.hasOwn(left, resource))
       .map(([resource, value]): [string, number] => [
         resource,
-        rounded(resource, Math.max(0, Math.min(value, Object.hasOwn(left, resource) ? amount(left, resource) : value))),
+        rounded(
+          resource,
+          Math.max(0, Math.min(value, Object.hasOwn(left, resource) ? amount(left, resource) : value)),
+        ),
       ])
       .filter(([, value]) => value > 0)
       .toSorted(([a], [b]) => (a < b ? -1 : 1)),
@@ -127,7 +134,10 @@ const boundedBy = (left: Amounts, free: Amounts): Amounts =>
 
 /** What one consumer is told. */
 export const planFits = (rooms: readonly NodeRoom[], grant: FitGrant): ItemOf<typeof FITS> => {
-  const groups = new Map<string, { readonly free: Amounts; readonly labels: NodeRoom['labels']; count: number }>();
+  const groups = new Map<
+    string,
+    { readonly free: Amounts; readonly labels: NodeRoom['labels']; count: number }
+  >();
   for (const room of rooms) {
     const free = boundedBy(grant.left, room.free);
     if (amount(free, 'pods') < 1) continue;
@@ -142,7 +152,11 @@ export const planFits = (rooms: readonly NodeRoom[], grant: FitGrant): ItemOf<ty
   return {
     slots: sorted
       .slice(0, MAX_SLOTS)
-      .map(({ free, labels, count }): FitSlot => ({ free: formatAmounts(free), count, labels: { ...labels } })),
+      .map(({ free, labels, count }): FitSlot => ({
+        free: formatAmounts(free),
+        count,
+        labels: { ...labels },
+      })),
     omittedNodes: sorted.slice(MAX_SLOTS).reduce((sum, { count }) => sum + count, 0),
     counted: grant.counted.slice(0, MAX_COUNTED),
     countedAll: grant.counted.length <= MAX_COUNTED,
