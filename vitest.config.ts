@@ -7,7 +7,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{api,proto,runtime,peering,network-fabric,offloading,daemon,cli,deploy,test}/**/*.test.ts'],
+          include: ['{api,proto,runtime,peering,network-fabric,storage-fabric,offloading,daemon,cli,deploy,test}/**/*.test.ts'],
           exclude: ['test/{host,kube,e2e}/**', 'node_modules/**'],
         },
       },

@@ -82,6 +82,11 @@ export const NAMES = {
   leaderLease: 'fluvia-controller',
   networkConfig: 'default',
   namespaceOffloading: 'offloading',
+  /** The store's front (Deployment) and its keys. */
+  store: 'fluvia-store',
+  storeSecret: 'fluvia-store',
+  /** The embedded S3 server (Deployment, Service, claim) and the Secret with its credentials. */
+  objectStore: 'fluvia-object-store',
 } as const;
 
 /** Name of the init container that holds a `fence` pod until it may start. */
@@ -95,6 +100,10 @@ export const PORTS = {
   webhook: 9444,
   /** Health and metrics of the controller (plain HTTP). */
   metrics: 9445,
+  /** The store's front (TLS 1.3, restic's REST protocol). */
+  store: 9447,
+  /** The embedded S3 server, inside the cluster only. */
+  objectStore: 7070,
   /** First of the virtual kubelets' ports; each virtual node has one of its own. */
   kubeletBase: 10260,
   /** WireGuard on a gateway node, UDP. */

@@ -78,9 +78,11 @@ const isRolledOut = (
 
 /** Whether agents and controllers of the newest manifest are all Ready, or what is missing. */
 export const rolloutProgress = async (client: KubeClient): Promise<Progress<string>> => {
-  const [deployment, daemonSet] = await Promise.all([
+  const [deployment, daemonSet, ...stores] = await Promise.all([
     client.get<Rolling>(DEPLOYMENT, NAMES.controller, SYSTEM_NAMESPACE),
     client.get<Rolling>(DAEMON_SET, NAMES.agent, SYSTEM_NAMESPACE),
+    client.get<Rolling>(DEPLOYMENT, NAMES.store, SYSTEM_NAMESPACE),
+    client.get<Rolling>(DEPLOYMENT, NAMES.objectStore, SYSTEM_NAMESPACE),
   ]);
   const of = (object: Rolling | undefined, field: string): number => object?.status?.[field] ?? 0;
   const replicas = deployment?.spec.replicas ?? 0;
@@ -90,7 +92,12 @@ export const rolloutProgress = async (client: KubeClient): Promise<Progress<stri
     // pods of the version before are counted as replicas until they are gone
     of(deployment, 'replicas') === replicas &&
     isRolledOut(daemonSet, [agents, of(daemonSet, 'updatedNumberScheduled'), of(daemonSet, 'numberReady')]) &&
-    agents > 0;
+    agents > 0 &&
+    stores.every(
+      (store) =>
+        store === undefined ||
+        isRolledOut(store, [1, of(store, 'updatedReplicas'), of(store, 'readyReplicas')]),
+    );
   if (done) {
     return { done: `${replicas} controllers, ${agents} agent${agents === 1 ? '' : 's'}` };
   }

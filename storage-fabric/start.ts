@@ -6,6 +6,7 @@
 import type { Links } from '../api/link.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
 import { openProviderSide } from './provider-side.ts';
+import { startStore } from './store/start.ts';
 import { startHomeVolumes } from './volumes/home-controller.ts';
 import { openHomeVolumes } from './volumes/home-volumes.ts';
 import { startPeerVolumes } from './volumes/peer-controller.ts';
@@ -21,5 +22,6 @@ export const startStorage = async (
   await home.whenSynced(signal);
   startHomeVolumes(deps, links, home, signal);
   startPeerVolumes(deps, links, openProviderSide(deps), signal);
+  startStore(deps, links, clusterID, signal);
   deps.log.info('storage fabric runs', { controller: 'storage', clusterID });
 };

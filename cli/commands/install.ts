@@ -20,12 +20,13 @@ import {
 } from '../context.ts';
 import { usageError } from '../exit.ts';
 import { findInstallation, type Installation } from '../installation.ts';
+import { planObjectStore, type ObjectStoreFlags } from '../object-store.ts';
 import { planCIDRs, type CidrFlags } from '../plan-cidrs.ts';
 import { rolloutProgress } from '../rollout.ts';
 import { repeatable, seconds } from '../flags.ts';
 import { waitUntil } from '../wait.ts';
 
-interface InstallFlags extends ClusterFlags, CidrFlags {
+interface InstallFlags extends ClusterFlags, CidrFlags, ObjectStoreFlags {
   readonly clusterName?: string;
   readonly image?: string;
   readonly peeringEndpoint?: readonly string[];
@@ -133,6 +134,12 @@ const planOptions = async (
       'write host:port, e.g. --peering-endpoint peering.example.org:443',
     );
   }
+  const objectStore = await planObjectStore(cluster.client, cli.env, flags);
+  if (objectStore?.embedded !== undefined && objectStore.embedded.size === undefined) {
+    cli.steps.warn(
+      'The embedded object store keeps copies only as long as its pod lives: give --object-store-size to keep them on a volume.',
+    );
+  }
   return {
     clusterName,
     image,
@@ -141,6 +148,7 @@ const planOptions = async (
     ...(externalCIDR === undefined ? {} : { externalCIDR }),
     ...(viewPools === undefined ? {} : { viewPools }),
     ...(endpoints.length === 0 ? {} : { peeringEndpoints: endpoints }),
+    ...(objectStore === undefined ? {} : { objectStore }),
   };
 };
 
@@ -211,6 +219,23 @@ export const registerInstall = (program: Command, cli: CliContext): void => {
       '--peering-endpoint <host:port>',
       'where peers reach this cluster, repeatable (default: node port)',
       repeatable,
+    )
+    .option(
+      '--object-store [kind]',
+      'hold copies of volumes for peers, in an S3 server that is installed with it (embedded)',
+    )
+    .option(
+      '--s3-secret <name>',
+      'the same in an S3 of your own: Secret in fluvia-system with endpoint, bucket, accessKey, secretKey, region',
+    )
+    .option(
+      '--object-store-size <quantity>',
+      'size of the volume of the embedded object store (default: none, it keeps its data in its pod)',
+    )
+    .option('--object-store-class <name>', "StorageClass of that volume (default: the cluster's)")
+    .option(
+      '--object-store-image <image>',
+      'image of the embedded object store (default: $FLUVIA_OBJECT_STORE_IMAGE, else as installed)',
     )
     .addOption(new Option('--wait', 'wait until agents and controllers are Ready').default(true))
     .option('--no-wait', 'return once everything is applied')

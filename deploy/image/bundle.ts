@@ -10,6 +10,7 @@ export const PROGRAMS = {
   'fluviad-controller': 'daemon/controller.ts',
   'fluviad-agent': 'daemon/agent.ts',
   'fluviad-fence-wait': 'daemon/fence-wait.ts',
+  'fluviad-store': 'daemon/store.ts',
   fluviactl: 'cli/main.ts',
 } as const;
 

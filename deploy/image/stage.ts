@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { programPath, stageProgram, stampOf } from '../../test/images/stage.ts';
 import { run, tryRun } from '../../test/testbed/exec.ts';
 import { findProgram } from '../../test/testbed/packages.ts';
+import { ensureRestic } from '../../test/testbed/restic.ts';
 import { ensureTool } from '../../test/testbed/tools.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -62,6 +63,7 @@ const nodePath = (): string => realpathSync(join(ROOT, 'node_modules/.bin/node')
 export const stageInputs = async (): Promise<readonly string[]> => [
   ...[...HOST_TOOLS, 'dash', 'busybox'].map((name) => stampOf(programPath(name))),
   (await ensureTool('wireguard')).dir,
+  stampOf(await ensureRestic()),
   `node ${process.version} ${findProgram('strip') === undefined ? 'whole' : 'stripped'}`,
 ];
 
@@ -103,6 +105,8 @@ export const stageRoot = async (root: string, bundles: string): Promise<void> =>
   }
   const wireguard = await ensureTool('wireguard');
   await stageProgram(root, wireguard.files['wireguard-go'] ?? '', 'bin', 'wireguard-go');
+  // the movers'
+  await stageProgram(root, await ensureRestic(), 'bin', 'restic');
   const folder = join(root, 'opt/fluvia');
   cpSync(bundles, folder, { recursive: true });
   // copied with the mode of a temporary folder; the controller isn't root

@@ -9,6 +9,7 @@ import type { InstallOptions } from './options.ts';
 import { admissionPolicies } from './policies.ts';
 import { rbac } from './rbac.ts';
 import { storageClass } from './storage.ts';
+import { storeObjects } from './store.ts';
 import { peeringService, webhookConfigurations, webhookService } from './services.ts';
 
 const namespace = (name: string, podSecurity: string): KubeObject => ({
@@ -69,4 +70,5 @@ export const installStages = (options: InstallOptions): readonly Stage[] => [
     title: 'Agents and controllers',
     objects: [controllerDisruptionBudget, agentDaemonSet(options), controllerDeployment(options)],
   },
+  ...(options.objectStore === undefined ? [] : [{ title: 'Store', objects: storeObjects(options) }]),
 ];

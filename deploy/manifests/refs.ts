@@ -18,6 +18,7 @@ const OF_MANIFESTS: readonly ResourceRef[] = [
   resources.VALIDATING_ADMISSION_POLICY,
   resources.VALIDATING_ADMISSION_POLICY_BINDING,
   resources.DEPLOYMENT,
+  resources.PERSISTENT_VOLUME_CLAIM,
   resources.DAEMON_SET,
   resources.POD_DISRUPTION_BUDGET,
   resources.STORAGE_CLASS,

@@ -112,12 +112,24 @@ const RECIPES = {
       stageEtc(root);
     },
   },
+  versitygw: {
+    entrypoint: ['/versitygw'],
+    inputs: async () => [(await ensureTool('versitygw')).dir],
+    stage: async (root) => {
+      await stageProgram(root, (await ensureTool('versitygw')).files.versitygw ?? '', '.');
+      stageEtc(root);
+    },
+  },
 } as const satisfies Record<string, ImageRecipe>;
 
 export type ImageName = keyof typeof RECIPES;
 
 /** Images that only a testbed with volumes needs. */
-export const STORAGE_IMAGE_NAMES = ['local-path', 'volume-helper'] as const satisfies readonly ImageName[];
+export const STORAGE_IMAGE_NAMES = [
+  'local-path',
+  'volume-helper',
+  'versitygw',
+] as const satisfies readonly ImageName[];
 
 /** Images that every testbed has. */
 export const IMAGE_NAMES = (Object.keys(RECIPES) as readonly ImageName[]).filter(

@@ -1,0 +1,70 @@
+/**
+ * `fluviad store`: the front before this cluster's object store. Needs nothing of the API server: its keys are mounted,
+ * tokens are signed by the leader, epochs lie in the object store.
+ */
+import { ERROR_CODES, FluviaError } from '../api/errors.ts';
+import { PORTS } from '../api/labels.ts';
+import { systemClock } from '../runtime/clock.ts';
+import { createLogger } from '../runtime/log.ts';
+import { createMetrics, processMetrics } from '../runtime/metrics.ts';
+import { installShutdown } from '../runtime/shutdown.ts';
+import { runStore } from '../storage-fabric/store/run.ts';
+import { required } from './environment.ts';
+import { startHealthServer } from './health-server.ts';
+
+const optionalBytes = (name: string): number | undefined => {
+  const text = process.env[name];
+  if (text === undefined || text === '') return undefined;
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value <= 0) {
+    throw new FluviaError(ERROR_CODES.BAD_INPUT, `${name} is "${text}", not a number of bytes`, {
+      kind: 'terminal',
+    });
+  }
+  return value;
+};
+
+const main = async (): Promise<void> => {
+  const log = createLogger({ fields: { pod: required('POD_NAME') } });
+  const metrics = createMetrics();
+  processMetrics(metrics);
+  const shutdown = installShutdown({ log, limitMs: 8000 });
+  const { signal } = shutdown;
+  let waitingFor: string | undefined = 'the object store was not asked yet';
+  await startHealthServer({ port: PORTS.metrics, metrics, notReadyBecause: () => waitingFor }, signal);
+  const quotaBytes = optionalBytes('FLUVIA_STORE_QUOTA_BYTES');
+  const bytesPerSecond = optionalBytes('FLUVIA_STORE_BYTES_PER_SECOND');
+  const region = process.env['FLUVIA_S3_REGION'];
+  const running = runStore(
+    {
+      access: {
+        endpoint: required('FLUVIA_S3_ENDPOINT'),
+        bucket: required('FLUVIA_S3_BUCKET'),
+        region: region === undefined || region === '' ? 'us-east-1' : region,
+        accessKey: required('FLUVIA_S3_ACCESS_KEY'),
+        secretKey: required('FLUVIA_S3_SECRET_KEY'),
+      },
+      makeBucket: process.env['FLUVIA_S3_MAKE_BUCKET'] === 'true',
+      keysFolder: required('FLUVIA_STORE_KEYS'),
+      port: PORTS.store,
+      ...(quotaBytes === undefined ? {} : { quotaBytes }),
+      ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
+      clock: systemClock,
+      log,
+      metrics,
+      onTrouble: (reason) => {
+        waitingFor = reason;
+      },
+    },
+    signal,
+  );
+  shutdown.onStop('store', () => running);
+  await running;
+  await shutdown.stopped;
+  process.exit(0);
+};
+
+main().catch((err: unknown) => {
+  createLogger().error('the store failed', { err });
+  process.exit(1);
+});

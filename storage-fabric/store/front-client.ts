@@ -1,0 +1,133 @@
+/** A client of a front beside restic: epochs, commit records and counts. Used by leaders and movers. */
+import { request as send } from 'node:https';
+import { z } from 'zod';
+import { CommitRecord } from '../../api/commit-record.ts';
+import { ERROR_CODES, FluviaError, type ErrorCode } from '../../api/errors.ts';
+
+/** Where a front is and as whom to speak to it. */
+export interface FrontAccess {
+  /** As seen from here. */
+  readonly address: string;
+  readonly port: number;
+  readonly caCertificate: string;
+  /** Name in the front's certificate, whatever address it is reached by. */
+  readonly serverName: string;
+  /** A secret. */
+  readonly token: string;
+}
+
+const FrontUsage = z.object({
+  received: z.number(),
+  sent: z.number(),
+  stored: z.number(),
+  epoch: z.number().int(),
+  lastError: z.object({ code: z.string(), message: z.string(), at: z.string() }).optional(),
+});
+/** What the front counted for a volume since it started, its epoch, and why it last refused something. */
+export type FrontUsage = z.infer<typeof FrontUsage>;
+
+/** `path` is the repository's, e.g. `/<tenant>/<volume>/`. All throw FluviaError with the front's code. */
+export interface FrontClient {
+  /** Makes the volume's epoch at least the token's; returns it. */
+  raise(path: string): Promise<number>;
+  usage(path: string): Promise<FrontUsage>;
+  commits(path: string): Promise<readonly CommitRecord[]>;
+  /** Writes a record once; the same record again is no error. CONFLICT when another is there. */
+  commit(path: string, record: CommitRecord): Promise<void>;
+  /** With a control token: ends another token before its time. */
+  revoke(tenant: string, id: string): Promise<void>;
+}
+
+const TIMEOUT_MS = 15_000;
+const MAX_ANSWER = 16 * 2 ** 20;
+const Refusal = z.object({ code: z.string(), message: z.string(), hint: z.string().optional() });
+
+const refusalOf = (status: number, text: string, where: string): FluviaError => {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    parsed = undefined;
+  }
+  const refusal = Refusal.safeParse(parsed).data;
+  const known = Object.values(ERROR_CODES).find((code) => code === refusal?.code);
+  const code: ErrorCode = known ?? (status === 401 ? ERROR_CODES.FORBIDDEN : ERROR_CODES.INTERNAL);
+  const hint =
+    refusal?.hint ?? (status === 401 ? 'ask anew for a token: it ended or was revoked' : undefined);
+  const said = `the store at ${where} said ${status}: ${refusal?.message ?? text.slice(0, 200)}`;
+  return new FluviaError(code, said, hint === undefined ? {} : { hint });
+};
+
+/** Makes a client; each call is one connection. */
+export const createFrontClient = (access: FrontAccess): FrontClient => {
+  const where = `${access.address}:${access.port}`;
+  const call = (method: string, path: string, body?: string): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      const fail = (error: Error): void =>
+        reject(
+          error instanceof FluviaError
+            ? error
+            : new FluviaError(
+                ERROR_CODES.UNREACHABLE,
+                `the store at ${where} does not answer: ${error.message}`,
+                {
+                  cause: error,
+                },
+              ),
+        );
+      const sent = send(
+        {
+          host: access.address,
+          port: access.port,
+          servername: access.serverName,
+          ca: access.caCertificate,
+          method,
+          path,
+          agent: false,
+          timeout: TIMEOUT_MS,
+          headers: {
+            authorization: `Bearer ${access.token}`,
+            ...(body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }),
+          },
+        },
+        (response) => {
+          const chunks: Buffer[] = [];
+          let size = 0;
+          response.on('error', fail);
+          response.on('data', (chunk: Buffer) => {
+            size += chunk.length;
+            if (size > MAX_ANSWER) response.destroy(new Error('the answer is too large'));
+            else chunks.push(chunk);
+          });
+          response.on('end', () => {
+            const text = Buffer.concat(chunks).toString();
+            const status = response.statusCode ?? 0;
+            if (status >= 300) fail(refusalOf(status, text, where));
+            else {
+              try {
+                resolve(text === '' ? undefined : JSON.parse(text));
+              } catch (error) {
+                fail(error as Error);
+              }
+            }
+          });
+        },
+      );
+      sent.on('timeout', () => sent.destroy(new Error(`silent for ${TIMEOUT_MS / 1000} s`)));
+      sent.on('error', fail);
+      sent.end(body);
+    });
+  return {
+    raise: async (path) =>
+      z.object({ epoch: z.number().int() }).parse(await call('PUT', `${path}fluvia/epoch`)).epoch,
+    usage: async (path) => FrontUsage.parse(await call('GET', `${path}fluvia/usage`)),
+    commits: async (path) => z.array(CommitRecord).parse(await call('GET', `${path}fluvia/commits/`)),
+    commit: async (path, record) => {
+      const name = `${record.epoch}-${record.sequence}.json`;
+      await call('PUT', `${path}fluvia/commits/${name}`, JSON.stringify(record));
+    },
+    revoke: async (tenant, id) => {
+      await call('DELETE', `/${tenant}/-/fluvia/tokens/${id}`);
+    },
+  };
+};
