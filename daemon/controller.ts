@@ -8,6 +8,7 @@ import { startConsumer } from '../offloading/consumer/start.ts';
 import { startProvider } from '../offloading/provider/start.ts';
 import { startWebhook } from '../offloading/webhook/start.ts';
 import { startPeering } from '../peering/start.ts';
+import { startStorage } from '../storage-fabric/start.ts';
 import { systemClock } from '../runtime/clock.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
 import { createKubeClient } from '../runtime/kube/client.ts';
@@ -70,11 +71,14 @@ const main = async (): Promise<void> => {
       podName,
       podIP,
       leaderTransitions: term.transitions,
+      isLeading: term.isHeld,
+      ...(process.env['FLUVIA_IMAGE'] === undefined ? {} : { image: process.env['FLUVIA_IMAGE'] }),
     };
     const { links, clusterID, stopped } = await startPeering(deps, { listenPort: PORTS.peering }, term.signal);
     await startNetworkControllers(deps, links, clusterID, term.signal);
     await startConsumer(deps, links, clusterID, term.signal);
     await startProvider(deps, links, clusterID, term.signal);
+    await startStorage(deps, links, clusterID, term.signal);
     log.info('leading', { transitions: term.transitions });
     await untilAborted(term.signal);
     await Promise.all([events.flush(), stopped]);

@@ -74,6 +74,9 @@ const peeringRules: readonly Rule[] = [
   rule('discovery.k8s.io', ['endpointslices'], ['get', 'create', 'update', 'patch', 'delete']),
   rule('fluvia.dev', ['shadowpods'], ['get', 'create', 'patch', 'delete']),
   rule('fluvia.dev', ['shadowpods/status'], ['patch']),
+  // storage: a consumer's volumes, and the Jobs that copy them
+  rule('', ['persistentvolumeclaims'], ['get', 'create', 'patch', 'delete']),
+  rule('batch', ['jobs'], ['get', 'create', 'patch', 'delete']),
 ];
 
 const ALL_KINDS = [
@@ -90,6 +93,8 @@ const ALL_KINDS = [
   'gateways',
   'fabricnodes',
   'offers',
+  'floatpolicies',
+  'volumereplicas',
 ];
 
 /** The controller's, cluster-wide; each block names the capability that needs it. */
@@ -129,6 +134,14 @@ const controllerRules: readonly Rule[] = [
   ),
   rule('authentication.k8s.io', ['tokenreviews'], ['create']),
   rule('authorization.k8s.io', ['subjectaccessreviews'], ['create']),
+  // storage, home: placeholders of volumes at peers, where they are, copies of them
+  rule('', ['persistentvolumeclaims'], [...READ, 'patch']),
+  rule('', ['persistentvolumeclaims/status'], ['patch']),
+  rule('', ['persistentvolumes'], [...READ, 'create', 'patch', 'delete']),
+  rule('storage.k8s.io', ['storageclasses'], READ),
+  // storage, provider: why a volume isn't made, how a copy goes
+  rule('events.k8s.io', ['events'], ['list']),
+  rule('batch', ['jobs'], READ),
   // offloading, provider: twins and the one binding in them; all else is done as the peering
   rule('', ['namespaces'], ['create', 'delete']),
   rule(RBAC, ['rolebindings'], ['get', 'create', 'patch', 'delete']),

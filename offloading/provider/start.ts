@@ -27,6 +27,7 @@
  *     fluvia.dev          peers                                     patch   (finalizer fluvia.dev/twins)
  *     fluvia.dev          grants/status                             patch
  *     fluvia.dev          offers                                    list watch create update delete
+ *     fluvia.dev          fabricnodes                               patch   (the fence's answers for the agents)
  *     events.k8s.io       events                                    create patch
  *
  * The controller itself (Role in namespace `fluvia-peers`):
@@ -41,6 +42,8 @@ import type { Links } from '../../api/link.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import { createContainerStreamHandler } from './container-streams.ts';
 import { createContext } from './context.ts';
+import { runFenceController } from './fence-controller.ts';
+import { runFitController } from './fit-controller.ts';
 import { feedLedger, runGrantUsageController } from './grant-usage-controller.ts';
 import { runObjectController } from './object-controller.ts';
 import { runOfferController } from './offer-controller.ts';
@@ -62,10 +65,12 @@ export const startProvider = async (
   const controllers = {
     twin: runTwinController,
     twinHold: runTwinHoldController,
+    fence: runFenceController,
     shadow: runShadowPodController,
     offer: runOfferController,
     object: runObjectController,
     grantUsage: runGrantUsageController,
+    fits: runFitController,
   };
   for (const [name, run] of Object.entries(controllers)) {
     run(context, signal).catch((error: unknown) => {
