@@ -67,6 +67,7 @@ describe('errors are one line and a next step', () => {
     ['an unknown kind', ['get', 'pods'], /no kind "pods"/, /peers/],
     ['an unknown format', ['info', '-o', 'xml'], /no output format "xml"/, /json, yaml/],
     ['a namespaced object without its namespace', ['get', 'shadowpods', 'x'], /namespaced/, /-n NAMESPACE/],
+    ['explain of what is no pod', ['explain', 'pod', 'web-0'], /names no pod/, /NAMESPACE\/NAME/],
     ['an unknown shell', ['completion', 'tcsh'], /no completion for "tcsh"/, /bash, zsh, fish/],
     ['an invite in an argument', ['join', 'fluvia1.abc'], /an invite is a secret/, /fluviactl join -/],
     ['an invite that is no file', ['join', '/nowhere/invite'], /can't be read/, /standard input/],

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { registerCompletion } from './commands/completion.ts';
+import { registerExplain } from './commands/explain.ts';
 import { registerGet } from './commands/get.ts';
 import { registerInfo } from './commands/info.ts';
 import { registerInstall } from './commands/install.ts';
@@ -25,6 +26,7 @@ export const createProgram = (cli: CliContext): Command => {
   registerPeering(program, cli);
   registerOffload(program, cli);
   registerInfo(program, cli);
+  registerExplain(program, cli);
   registerGet(program, cli);
   registerVersion(program, cli);
   registerCompletion(program, cli);

@@ -1,17 +1,24 @@
-import { TWINS } from '../../api/collections.ts';
+import { SHADOW_STATUS, TWINS } from '../../api/collections.ts';
+import { FITS } from '../../api/fits-collection.ts';
+import { ANNOTATIONS } from '../../api/labels.ts';
 import type { Links } from '../../api/link.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
 import { isConflict, isNotFound } from '../../runtime/kube/errors.ts';
 import { POD } from '../../runtime/kube/resources.ts';
-import { keyOf, type Pod } from '../../runtime/kube/types.ts';
+import { keyOf, type Pod, type PodSpec } from '../../runtime/kube/types.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import { groupOf, type Exclusions } from './exclusions.ts';
 import { isGated, isVirtual, selectedPeers, type Home } from './home.ts';
 import { allocatableOf, podRequests, subtract, takesRoom, type Amounts } from './plan-fit.ts';
 import { judgeClaims } from './plan-claims.ts';
 import { whyNotFloatable } from './plan-floatable.ts';
-import { explainNoFit, placementRecordOf, planPlacementPatch } from './plan-placement-patch.ts';
+import {
+  explainNoFit,
+  placementRecordOf,
+  planPlacementPatch,
+  waitingRecord,
+} from './plan-placement-patch.ts';
 import {
   groupCounts,
   HOME_PLACE,
@@ -21,6 +28,8 @@ import {
   type Placement,
   type PlanNode,
 } from './plan-placement.ts';
+import { openPlacementFacts } from './placement-facts.ts';
+import { slotsLeft, type PodAtPeer } from './plan-uncounted.ts';
 
 export interface PlacementControllerOptions {
   readonly deps: ControllerDeps;
@@ -39,6 +48,10 @@ export const FLOAT_CONDITION = 'fluvia.dev/Float';
 const KEY = 'plan';
 /** Refusals and the like expire without any event. */
 const RETRY_MS = 15_000;
+/** Passes are at least this far apart, so that a burst is planned as a whole. */
+const BATCH_MS = 100;
+/** What a waiting pod waits for is told again at most this often. */
+const TELL_AGAIN_MS = 20_000;
 
 /** Places gated pods: plans them in one batch over fresh caches, then one PATCH for each. */
 export const startPlacement = (options: PlacementControllerOptions, signal: AbortSignal): void => {
@@ -47,6 +60,19 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
   const queue = createWorkQueue({ clock: deps.clock });
   /** Placed by this process, not yet seen so in the cache. */
   const assumed = new Map<string, Spot>();
+  /** Pods that their peer has counted in what it says is free. */
+  const counted = new Set<string>();
+  /** When a waiting pod was last told why, monotonic. */
+  const told = new Map<string, number>();
+  const facts = openPlacementFacts(deps.informers, home, links);
+  const known = new WeakMap<PodSpec, Amounts>();
+  let lastAt = -Infinity;
+
+  const requestsOf = ({ spec }: Pod): Amounts => {
+    const found = known.get(spec) ?? podRequests(spec);
+    known.set(spec, found);
+    return found;
+  };
 
   const peerOfNode = (node: string): string | undefined => home.virtualNodes.get(undefined, node)?.spec.peer;
 
@@ -80,7 +106,7 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
       uid: pod.metadata.uid ?? '',
       // Only the plan sees the selector: kube-scheduler knows it from the volumes themselves.
       spec: { ...pod.spec, nodeSelector: { ...pod.spec.nodeSelector, ...claims.nodeSelector } },
-      requests: podRequests(pod.spec),
+      requests: requestsOf(pod),
       group: groupOf(pod),
       strategy: isOpen ? offloading.spec.strategy : undefined,
       stays: whyNotFloatable(pod, claims.floating),
@@ -91,30 +117,53 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
     };
   };
 
+  const atPeer = (pod: Pod, peer: string): PodAtPeer => {
+    const uid = pod.metadata.uid ?? '';
+    const said = links.get(peer)?.follow(SHADOW_STATUS).get(keyOf(pod));
+    return {
+      uid,
+      spec: pod.spec,
+      requests: requestsOf(pod),
+      isStarted: pod.status?.['startTime'] !== undefined,
+      isOver: said?.uid === uid && said.state !== 'accepted',
+    };
+  };
+
   const planNodes = (): readonly PlanNode[] => {
-    const used = usedByNode(
-      home.pods
-        .list()
-        .filter(takesRoom)
-        .flatMap((pod) => {
-          const spot = spotOf(pod);
-          return spot === undefined ? [] : [{ node: spot.node, requests: podRequests(pod.spec) }];
-        }),
-    );
+    const placed = home.pods
+      .list()
+      .filter(takesRoom)
+      .flatMap((pod) => {
+        const spot = spotOf(pod);
+        return spot === undefined ? [] : [{ pod, ...spot }];
+      });
+    const used = usedByNode(placed.map(({ pod, node }) => ({ node, requests: requestsOf(pod) })));
+    const byPlace = Map.groupBy(placed, (one) => one.place);
+    const slotsAt = (node: string, peer: string) => {
+      const virtualNode = home.virtualNodes.get(undefined, node);
+      const fits = virtualNode && facts.fitsOf(virtualNode);
+      if (fits === undefined) return undefined;
+      return slotsLeft(
+        fits,
+        (byPlace.get(peer) ?? []).map(({ pod }) => atPeer(pod, peer)),
+        counted,
+      );
+    };
     const none: Amounts = {};
-    return home.nodes.list().flatMap((node) => {
+    return home.nodes.list().flatMap((node): PlanNode[] => {
       const { name } = node.metadata;
       const peer = peerOfNode(name);
       if (isVirtual(node) && peer === undefined) return [];
-      return [{ node, peer, free: subtract(allocatableOf(node), used.get(name) ?? none) }];
+      const free = subtract(allocatableOf(node), used.get(name) ?? none);
+      return [{ node, peer, free, slots: peer === undefined ? undefined : slotsAt(name, peer) }];
     });
   };
 
   const place = async (pod: Pod, placement: Placement): Promise<void> => {
     const { name, namespace, uid = '' } = pod.metadata;
     const peers = [...new Set(home.virtualNodes.list().map((vn) => vn.spec.peer))];
-    const patch = planPlacementPatch(pod, placement, peers);
-    if (patch === undefined) return waits(pod, explainNoFit(placement));
+    const patch = planPlacementPatch(pod, placement, peers, deps.clock.now().toISOString());
+    if (patch === undefined) return waits(pod, placement);
     let { resourceVersion } = pod.metadata;
     if ((pod.status?.nominatedNodeName ?? '') !== (patch.nominatedNodeName ?? '')) {
       const body = {
@@ -141,10 +190,18 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
     });
   };
 
-  const waits = async (pod: Pod, message: string): Promise<void> => {
-    const { name, namespace, uid } = pod.metadata;
+  const waits = async (pod: Pod, placement: Placement): Promise<void> => {
+    const { name, namespace, uid = '' } = pod.metadata;
+    const message = explainNoFit(placement);
     const old = pod.status?.conditions?.find((c) => c.type === FLOAT_CONDITION);
+    const now = deps.clock.monotonicMs();
     if (old?.status === 'False' && old.message === message) return;
+    if (now - (told.get(uid) ?? -Infinity) < TELL_AGAIN_MS) return;
+    told.set(uid, now);
+    const annotations = {
+      [ANNOTATIONS.placement]: JSON.stringify(waitingRecord(placement, deps.clock.now().toISOString())),
+    };
+    await client.patch(POD, name, namespace, { metadata: { uid, annotations } }, { type: 'merge', signal });
     const lastTransitionTime =
       old?.status === 'False' ? old.lastTransitionTime : deps.clock.now().toISOString();
     const condition = {
@@ -167,6 +224,10 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
   const forget = (): void => {
     const waiting = new Set(home.gatedPods().map((pod) => pod.metadata.uid));
     for (const uid of assumed.keys()) if (!waiting.has(uid)) assumed.delete(uid);
+    for (const uid of told.keys()) if (!waiting.has(uid)) told.delete(uid);
+    if (counted.size <= 2 * home.pods.list().length + 1000) return;
+    const existing = new Set(home.pods.list().map((pod) => pod.metadata.uid));
+    for (const uid of counted) if (!existing.has(uid)) counted.delete(uid);
   };
 
   const reconcile = async (): Promise<ReconcileResult> => {
@@ -180,6 +241,9 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
           (keyOf(a) < keyOf(b) ? -1 : 1),
       );
     if (gated.length === 0) return {};
+    const sinceLast = deps.clock.monotonicMs() - lastAt;
+    if (sinceLast < BATCH_MS) return { requeueAfterMs: BATCH_MS - sinceLast };
+    lastAt = deps.clock.monotonicMs();
     const alike = new Set(gated.map(groupOf));
     const counts = groupCounts(
       home.pods
@@ -192,7 +256,10 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
           return spot === undefined ? [] : [{ group: groupOf(pod), place: spot.place }];
         }),
     );
-    const placements = planPlacements(gated.map(toPlan), planNodes(), counts);
+    const placements = planPlacements(gated.map(toPlan), planNodes(), counts, {
+      policy: facts.policy(),
+      facts: facts.facts(),
+    });
     let failure: unknown;
     for (const [index, placement] of placements.entries()) {
       const pod = gated[index];
@@ -210,6 +277,7 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
 
   links.onLink((link) => {
     link.follow(TWINS).onChange(() => queue.add(KEY));
+    link.follow(FITS).onChange(() => queue.add(KEY));
     link.onStateChange(() => queue.add(KEY));
   });
   const always = (): string[] => [KEY];
@@ -226,9 +294,11 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
         watchSource(home.virtualNodes, always),
         watchSource(home.offloadings, always),
         watchSource(home.peers, always),
+        ...facts.sources(KEY),
         watchSource(home.volumeClaims, always),
         watchSource(home.volumes, always),
       ],
+      reads: facts.reads,
       reconcile,
       log: deps.log,
       clock: deps.clock,

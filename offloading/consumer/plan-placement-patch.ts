@@ -7,7 +7,7 @@ import type {
   Toleration,
 } from '../../runtime/kube/types.ts';
 import { HOME_PLACE, type Considered, type Placement, type Ranked } from './plan-placement.ts';
-import type { Measures, Terms } from './plan-score.ts';
+import type { Measures, Terms, Weights } from './plan-score.ts';
 
 /** What spoke for a candidate when the leader decided. */
 export interface ScoreRecord {
@@ -28,6 +28,7 @@ export interface PlacementRecord {
   readonly rejected: Readonly<Record<string, string>>;
   /** Of each candidate. */
   readonly scores?: Readonly<Record<string, ScoreRecord>> | undefined;
+  readonly weights?: Weights | undefined;
   /** The pod's own limits of its not-ready and unreachable tolerations, to be restored if it lands at home. */
   readonly evictAfterSeconds?: Readonly<Record<string, number>>;
 }
@@ -195,6 +196,7 @@ export const planPlacementPatch = (
     candidates: ranked.map((c) => shown(c.place)),
     rejected: reasons(placement.rejected),
     scores: scoresOf(placement.ranked),
+    weights: placement.weights,
     ...(atHome || Object.keys(limits).length === 0 ? {} : { evictAfterSeconds: limits }),
   };
   const nodeAffinity = {

@@ -13,6 +13,7 @@ import {
   type PlaceFacts,
   type RankPolicy,
   type Terms,
+  type Weights,
 } from './plan-score.ts';
 import {
   chooseSlot,
@@ -91,6 +92,8 @@ export interface Placement {
   /** Best first; empty when nothing fits. */
   readonly ranked: readonly Ranked[];
   readonly rejected: readonly Considered[];
+  /** By which it was ranked. */
+  readonly weights: Weights;
 }
 
 /** What ranking needs to know besides nodes and pods. */
@@ -277,7 +280,7 @@ export const createPlanner = (
       const measures = measure(pod, units, at, room, count);
       fitting.push({ place: at.place, node: chosen.name, measures });
     }
-    return { uid: pod.uid, ranked: rank(fitting, policy), rejected };
+    return { uid: pod.uid, ranked: rank(fitting, policy), rejected, weights: policy.weights };
   };
 
   const take = (pod: GatedPod, wants: Wants, { place, node }: Ranked): void => {
