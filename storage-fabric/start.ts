@@ -1,12 +1,15 @@
 /**
- * The storage fabric's controllers in the leader: home's volumes and the volumes of peers' consumers.
+ * The storage fabric's controllers in the leader: home's volumes with their copies and moves, and, for peers' consumers, their
+ * volumes and movers.
  *
  * RBAC that this folder needs is in `deploy/manifests/rbac.ts`, each block with its reason.
  */
 import type { Links } from '../api/link.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
+import { startTransfers } from './mover/transfer-controller.ts';
 import { openProviderSide } from './provider-side.ts';
 import { startStore } from './store/start.ts';
+import { startReplicas } from './replica/replica-controller.ts';
 import { startHomeVolumes } from './volumes/home-controller.ts';
 import { openHomeVolumes } from './volumes/home-volumes.ts';
 import { startPeerVolumes } from './volumes/peer-controller.ts';
@@ -21,7 +24,10 @@ export const startStorage = async (
   const home = openHomeVolumes(deps);
   await home.whenSynced(signal);
   startHomeVolumes(deps, links, home, signal);
-  startPeerVolumes(deps, links, openProviderSide(deps), signal);
+  startReplicas(deps, links, home, signal);
+  const provider = openProviderSide(deps);
+  startPeerVolumes(deps, links, provider, signal);
+  startTransfers(deps, links, provider, clusterID, signal);
   startStore(deps, links, clusterID, signal);
   deps.log.info('storage fabric runs', { controller: 'storage', clusterID });
 };

@@ -11,6 +11,7 @@ export const PROGRAMS = {
   'fluviad-agent': 'daemon/agent.ts',
   'fluviad-fence-wait': 'daemon/fence-wait.ts',
   'fluviad-store': 'daemon/store.ts',
+  'fluviad-mover': 'daemon/mover.ts',
   fluviactl: 'cli/main.ts',
 } as const;
 

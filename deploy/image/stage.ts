@@ -17,8 +17,8 @@ import { ensureTool } from '../../test/testbed/tools.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
-/** Programs of the host that the agent runs; `bridge` is iproute2's, which knows a VXLAN's forwarding table. */
-const HOST_TOOLS = ['wg', 'nft', 'ip', 'bridge', 'conntrack'] as const;
+/** Programs of the host that agent and mover run; `bridge` is iproute2's, which knows a VXLAN's forwarding table. */
+const HOST_TOOLS = ['wg', 'nft', 'ip', 'bridge', 'conntrack', 'btrfs'] as const;
 
 /** What the supervisor script and a person at `kubectl exec` need; the real tools win over busybox's. */
 const APPLETS = [

@@ -10,6 +10,14 @@ export interface ExecOptions {
   /** Most bytes of standard output; more is an error. Default 64 MiB. */
   readonly maxOutputBytes?: number | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Working directory; default this process's. */
+  readonly cwd?: string | undefined;
+  /** Added to this process's environment. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
+  /** Gets each line of standard output as it comes; nothing is kept then, and the result is empty. */
+  readonly onLine?: ((line: string) => void) | undefined;
+  /** Sent when `signal` aborts; SIGKILL follows after 10 s. Default SIGKILL. */
+  readonly abortSignal?: 'SIGINT' | 'SIGTERM' | undefined;
 }
 
 /** Runs a program to its end and gives its standard output. Rejects with HOST_TOOL; see {@link HostToolError}. */
@@ -51,7 +59,8 @@ export const execTool: Exec = (command, args, options = {}) =>
       return;
     }
     const child = spawn(command, args, {
-      env: { ...process.env, LC_ALL: 'C' },
+      env: { ...process.env, LC_ALL: 'C', ...options.env },
+      cwd: options.cwd,
       stdio: ['pipe', 'pipe', 'pipe'],
     });
     const chunks: Buffer[] = [];
@@ -66,9 +75,22 @@ export const execTool: Exec = (command, args, options = {}) =>
       () => kill(new HostToolError(command, `${command} did not end within ${timeoutMs} ms`)),
       timeoutMs,
     );
-    const onAbort = (): void => kill(new HostToolError(command, `${command} was stopped`));
+    const onAbort = (): void => {
+      const error = new HostToolError(command, `${command} was stopped`);
+      if (options.abortSignal === undefined) return kill(error);
+      failure ??= error;
+      child.kill(options.abortSignal);
+      setTimeout(() => child.kill('SIGKILL'), 10_000).unref();
+    };
+    let partial = '';
+    const feed = (chunk: Buffer, onLine: (line: string) => void): void => {
+      const lines = (partial + chunk.toString()).split('\n');
+      partial = lines.pop() ?? '';
+      for (const line of lines) onLine(line);
+    };
     signal?.addEventListener('abort', onAbort, { once: true });
     child.stdout.on('data', (chunk: Buffer) => {
+      if (options.onLine !== undefined) return feed(chunk, options.onLine);
       bytes += chunk.length;
       if (bytes > maxOutputBytes) {
         kill(new HostToolError(command, `${command} wrote more than ${maxOutputBytes} bytes`));
@@ -85,6 +107,7 @@ export const execTool: Exec = (command, args, options = {}) =>
     const finish = (error: HostToolError | undefined): void => {
       clearTimeout(timer);
       signal?.removeEventListener('abort', onAbort);
+      if (partial !== '') options.onLine?.(partial);
       if (error) reject(error);
       else resolve(Buffer.concat(chunks).toString());
     };

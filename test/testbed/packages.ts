@@ -33,7 +33,7 @@ export const PACKAGE_SETS = {
   buildRunc: ['gcc', 'libc', 'pkgConfig', 'seccomp'],
   buildImages: ['gcc', 'libc', 'busybox', 'dash', 'iproute2', 'nftables', 'curl'],
   storage: ['btrfsProgs', 'utilLinux'],
-  buildFluvia: ['wireguardTools', 'conntrack', 'iproute2', 'nftables'],
+  buildFluvia: ['wireguardTools', 'conntrack', 'iproute2', 'nftables', 'btrfsProgs'],
 } as const satisfies Record<string, readonly (keyof typeof PACKAGES)[]>;
 
 /** Absolute path of a program in PATH or the system's folders for administrators. */

@@ -1,0 +1,100 @@
+/** What a mover does: copy, restore, look after the repository. Each is safe to be killed anywhere and begun anew. */
+import { chmodSync, chownSync, statSync } from 'node:fs';
+import type { CommitRecord } from '../../api/commit-record.ts';
+import { ERROR_CODES, FluviaError } from '../../api/errors.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import { removeSnapshots, takePicture } from './filesystem-snapshot.ts';
+import { backupArguments, parseRootTag, resticTime, restoreArguments, rootTag } from './plan-restic.ts';
+import type { Restic } from './restic.ts';
+import type { StoreClient } from './store-client.ts';
+import type { MoverProgress, TransferFile } from './transfer-file.ts';
+
+export interface MoverWorld {
+  readonly transfer: TransferFile;
+  readonly volume: string;
+  readonly restic: Restic;
+  readonly store: StoreClient;
+  readonly clock: Clock;
+  readonly onProgress: (progress: MoverProgress) => void;
+}
+
+/** What home learns of a copy. */
+export type CopyResult = Omit<CommitRecord, 'volume' | 'epoch' | 'sequence'>;
+
+const bad = (message: string): FluviaError =>
+  new FluviaError(ERROR_CODES.BAD_INPUT, message, { kind: 'terminal' });
+
+/** Copies the volume and writes the commit record; without the record nothing counts. */
+export const backup = async (world: MoverWorld): Promise<CopyResult> => {
+  const { transfer, volume, restic, store, clock } = world;
+  await removeSnapshots(volume);
+  await restic.ensureRepository();
+  const before = await store.received();
+  const { mode, uid, gid } = statSync(volume);
+  const cut = clock.now();
+  const picture = await takePicture(volume, transfer.sequence);
+  try {
+    const summary = await restic.run(
+      backupArguments({
+        tag: rootTag({ mode, uid, gid }),
+        time: resticTime(cut),
+        parent: transfer.parentSnapshotID,
+      }),
+      { cwd: picture.folder, onProgress: world.onProgress },
+    );
+    if (summary.snapshotID === undefined) throw bad('restic ended well but named no snapshot');
+    const { tree } = await restic.snapshot(summary.snapshotID);
+    const result: CopyResult = {
+      snapshotID: summary.snapshotID,
+      treeHash: tree,
+      consistency: transfer.writerStopped ? 'Stopped' : picture.consistency,
+      cutAt: cut.toISOString(),
+      bytesScanned: summary.bytes,
+      bytesSent: Math.max(0, (await store.received()) - before),
+    };
+    const { volume: id, epoch, sequence } = transfer;
+    await store.writeCommit({ ...result, volume: id, epoch, sequence });
+    return result;
+  } finally {
+    await removeSnapshots(volume);
+  }
+};
+
+/** Makes the volume equal to a recovery point. Until it ends well the volume is used by nothing. */
+export const restore = async (world: MoverWorld): Promise<object> => {
+  const { transfer, volume, restic } = world;
+  const { snapshotID } = transfer;
+  if (snapshotID === undefined) throw bad('a restore names a snapshot');
+  await removeSnapshots(volume);
+  const { tree, tags = [] } = await restic.snapshot(snapshotID);
+  if (transfer.treeHash !== undefined && transfer.treeHash !== tree)
+    throw bad(`snapshot ${snapshotID} has tree ${tree}, the recovery point ${transfer.treeHash}`);
+  await restic.run(restoreArguments(snapshotID, volume), { onProgress: world.onProgress });
+  const root = parseRootTag(tags);
+  if (root !== undefined) {
+    chownSync(volume, root.uid, root.gid);
+    chmodSync(volume, root.mode);
+  }
+  return { snapshotID, treeHash: tree };
+};
+
+const newestFirst = (a: CommitRecord, b: CommitRecord): number =>
+  b.epoch - a.epoch || b.sequence - a.sequence;
+
+/** After an unclean end: removes locks of dead movers and mends the index; then keeps only the newest recovery points. */
+export const maintain = async (world: MoverWorld): Promise<object> => {
+  const { transfer, restic, store } = world;
+  await restic.ensureRepository();
+  await restic.text(['unlock', '--remove-all']);
+  await restic.text(['repair', 'index']);
+  if (transfer.keep === undefined) return {};
+  const commits = (await store.commits()).toSorted(newestFirst);
+  const dropped = commits.slice(transfer.keep);
+  if (dropped.length === 0) return {};
+  // the record first: a recovery point that is named must be whole
+  for (const { epoch, sequence } of dropped) await store.deleteCommit(epoch, sequence);
+  const kept = new Set(commits.slice(0, transfer.keep).map(({ snapshotID }) => snapshotID));
+  const gone = [...new Set(dropped.map(({ snapshotID }) => snapshotID))].filter((id) => !kept.has(id));
+  if (gone.length > 0) await restic.text(['forget', ...gone, '--prune']);
+  return { forgotten: gone.length };
+};

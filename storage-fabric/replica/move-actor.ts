@@ -1,0 +1,166 @@
+import { STORAGE_ANNOTATIONS } from '../../api/storage-names.ts';
+import type { ControllerDeps } from '../../runtime/deps.ts';
+import type { ReconcileResult } from '../../runtime/kube/controller.ts';
+import { PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM, POD } from '../../runtime/kube/resources.ts';
+import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
+import type { Pod } from '../../runtime/kube/types.ts';
+import { FIELD_MANAGER } from '../volumes/home-volumes.ts';
+import type { VolumePlace } from '../volumes/plan-volume.ts';
+import type { MoveNote } from './move-note.ts';
+import type { MoveAction } from './plan-move.ts';
+import type { Transfers, TransferWish } from './transfers.ts';
+
+const LOOK_AGAIN_MS = 3000;
+const RETRY_MS = 5000;
+
+/** A transfer without what is the same for all of a claim. */
+export type TransferOrder = Omit<TransferWish, 'id' | 'key' | 'namespace' | 'claimName' | 'deadlineSeconds'>;
+
+/** The volume that is moved. */
+export interface MovedVolume {
+  readonly id: string;
+  readonly volume: PersistentVolume;
+  readonly claim: PersistentVolumeClaim;
+  readonly place: VolumePlace;
+}
+
+export interface MoveActorOptions {
+  readonly deps: ControllerDeps;
+  readonly transfers: Transfers;
+  readonly startTransfer: (claim: PersistentVolumeClaim, order: TransferOrder) => Promise<void>;
+  /** Pods at peers that use the claim. */
+  readonly usersOf: (claim: PersistentVolumeClaim) => readonly Pod[];
+}
+
+/** Does one step of a move. What it writes onto the placeholder is a compare-and-swap: a conflict means look again. */
+export const createMoveActor = (
+  { deps, transfers, startTransfer, usersOf }: MoveActorOptions,
+  signal: AbortSignal,
+): ((moved: MovedVolume, action: MoveAction) => Promise<ReconcileResult>) => {
+  const { client, clock } = deps;
+  /** Volume → why its failover waits, as was said last. */
+  const held = new Map<string, string>();
+
+  const patchVolume = async (
+    volume: PersistentVolume,
+    annotations: Readonly<Record<string, string | null>>,
+  ): Promise<void> => {
+    const { name, uid, resourceVersion } = volume.metadata;
+    // The version makes it a compare-and-swap: only one hand raises an epoch.
+    const body = { metadata: { uid, resourceVersion, annotations } };
+    await client.patch(PERSISTENT_VOLUME, name, undefined, body, {
+      type: 'merge',
+      fieldManager: FIELD_MANAGER,
+      signal,
+    });
+  };
+  const dropWish = async (claim: PersistentVolumeClaim): Promise<void> => {
+    if (claim.metadata.annotations?.[STORAGE_ANNOTATIONS.moveTo] === undefined) return;
+    const { name, namespace, uid } = claim.metadata;
+    const body = { metadata: { uid, annotations: { [STORAGE_ANNOTATIONS.moveTo]: null } } };
+    await client.patch(PERSISTENT_VOLUME_CLAIM, name, namespace, body, {
+      type: 'merge',
+      fieldManager: FIELD_MANAGER,
+      signal,
+    });
+  };
+  const say = (
+    claim: PersistentVolumeClaim,
+    type: 'Normal' | 'Warning',
+    reason: string,
+    note: string,
+  ): void => deps.events.record(claim, { type, reason, note });
+
+  const noteAnnotations = (note: MoveNote, epoch: number): Record<string, string> => ({
+    [STORAGE_ANNOTATIONS.move]: JSON.stringify(note),
+    [STORAGE_ANNOTATIONS.epoch]: String(epoch),
+  });
+
+  return async ({ id, volume, claim, place }, action) => {
+    switch (action.do) {
+      case 'nothing':
+        return {};
+      case 'wait':
+        return { requeueAfterMs: LOOK_AGAIN_MS };
+      case 'hold':
+        if (held.get(id) !== action.message)
+          say(claim, 'Warning', action.reason, `no failover: ${action.message}`);
+        held.set(id, action.message);
+        return { requeueAfterMs: LOOK_AGAIN_MS };
+      case 'refuse':
+        say(claim, 'Warning', action.reason, `not moved: ${action.message}`);
+        await dropWish(claim);
+        await patchVolume(volume, {
+          [STORAGE_ANNOTATIONS.lastMove]: JSON.stringify({
+            kind: 'planned',
+            from: place.location,
+            to: claim.metadata.annotations?.[STORAGE_ANNOTATIONS.moveTo] ?? '',
+            ok: false,
+            endedAt: clock.now().toISOString(),
+            message: action.message,
+          }),
+        });
+        return {};
+      case 'note': {
+        transfers.end(id);
+        await patchVolume(volume, noteAnnotations(action.note, action.epoch));
+        const { kind, from, to, stage, failures, message } = action.note;
+        say(
+          claim,
+          failures > 0 ? 'Warning' : 'Normal',
+          kind === 'failover' ? 'Failover' : 'Moving',
+          failures > 0 ? `${stage} failed: ${message ?? ''}` : `${stage}: from ${from} to ${to}`,
+        );
+        return failures > 0 ? { requeueAfterMs: RETRY_MS } : {};
+      }
+      case 'evict':
+        for (const { metadata } of usersOf(claim).filter(
+          (pod) => pod.metadata.deletionTimestamp === undefined,
+        ))
+          await client.delete(POD, metadata.name, metadata.namespace, { uid: metadata.uid, signal });
+        return { requeueAfterMs: LOOK_AGAIN_MS };
+      case 'copy':
+        await startTransfer(claim, {
+          volume: id,
+          action: 'backup',
+          purpose: 'move',
+          runner: place.location,
+          target: action.to,
+          epoch: place.epoch,
+          sequence: action.sequence,
+          parentSnapshotID: action.parent,
+          writerStopped: true,
+        });
+        return { requeueAfterMs: LOOK_AGAIN_MS };
+      case 'restore':
+        await startTransfer(claim, {
+          volume: id,
+          action: 'restore',
+          purpose: 'move',
+          runner: action.to,
+          target: action.to,
+          epoch: place.epoch,
+          sequence: action.point.sequence,
+          snapshotID: action.point.snapshotID,
+          writerStopped: false,
+        });
+        return { requeueAfterMs: LOOK_AGAIN_MS };
+      case 'end': {
+        transfers.end(id);
+        await dropWish(claim);
+        await patchVolume(volume, {
+          [STORAGE_ANNOTATIONS.move]: null,
+          [STORAGE_ANNOTATIONS.location]: action.location,
+          [STORAGE_ANNOTATIONS.retained]: action.retained.length === 0 ? null : action.retained.join(','),
+          [STORAGE_ANNOTATIONS.lastMove]: JSON.stringify(action.end),
+        });
+        const { ok, kind, to, message } = action.end;
+        const reason = ok ? (kind === 'failover' ? 'FailedOver' : 'Moved') : 'MoveFailed';
+        say(claim, ok ? 'Normal' : 'Warning', reason, ok ? `now at ${to}: ${message}` : message);
+        return {};
+      }
+      default:
+        return action satisfies never;
+    }
+  };
+};

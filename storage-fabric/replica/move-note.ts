@@ -1,0 +1,53 @@
+import { z } from 'zod';
+import { STORAGE_ANNOTATIONS } from '../../api/storage-names.ts';
+import { RecoveryPoint } from '../../api/v1alpha1/volume-replica.ts';
+import type { PersistentVolume } from '../../runtime/kube/storage-types.ts';
+
+/**
+ * A move under way, as it stands on the placeholder (annotation `fluvia.dev/move`). While it stands the volume is usable
+ * nowhere. `stop`: its writers end; `copy`: the last delta goes to the target's store; `restore`: the target's copy becomes the
+ * recovery point, at a raised epoch.
+ */
+export const MoveNote = z.object({
+  kind: z.enum(['planned', 'failover']),
+  from: z.string().max(63),
+  to: z.string().max(63),
+  stage: z.enum(['stop', 'copy', 'restore']),
+  startedAt: z.string().max(64),
+  /** What is restored. */
+  point: RecoveryPoint.optional(),
+  failures: z.number().int().min(0),
+  message: z.string().max(1024).optional(),
+});
+export type MoveNote = z.infer<typeof MoveNote>;
+
+/** How a move ended (annotation `fluvia.dev/last-move`). */
+export const MoveEnd = z.object({
+  kind: z.enum(['planned', 'failover']),
+  from: z.string(),
+  to: z.string(),
+  ok: z.boolean(),
+  endedAt: z.string(),
+  message: z.string().max(1024),
+  /** When what runs now was cut; missing after a move that failed. */
+  cutAt: z.string().optional(),
+});
+export type MoveEnd = z.infer<typeof MoveEnd>;
+
+const parse = <T>(schema: z.ZodType<T>, text: string | undefined): T | undefined => {
+  if (text === undefined) return undefined;
+  try {
+    const parsed = schema.safeParse(JSON.parse(text));
+    return parsed.success ? parsed.data : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
+/** The move under way of a placeholder. */
+export const moveNoteOf = (volume: PersistentVolume): MoveNote | undefined =>
+  parse(MoveNote, volume.metadata.annotations?.[STORAGE_ANNOTATIONS.move]);
+
+/** How the last move of a placeholder ended. */
+export const moveEndOf = (volume: PersistentVolume): MoveEnd | undefined =>
+  parse(MoveEnd, volume.metadata.annotations?.[STORAGE_ANNOTATIONS.lastMove]);

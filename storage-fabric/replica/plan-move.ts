@@ -1,0 +1,245 @@
+import type { RecoveryPoint } from '../../api/v1alpha1/volume-replica.ts';
+import type { VolumePlace } from '../volumes/plan-volume.ts';
+import type { MoveEnd, MoveNote } from './move-note.ts';
+import { newestFirst, nextSequence } from './plan-points.ts';
+import type { Target } from './plan-replica.ts';
+
+export interface MoveWorld {
+  /** Milliseconds since 1970. */
+  readonly now: number;
+  readonly note: MoveNote | undefined;
+  readonly place: VolumePlace;
+  /** Peer that people asked for. */
+  readonly wanted: string | undefined;
+  /** Pods of home that use the volume and are bound to a virtual node; also those that are ending. */
+  readonly users: number;
+  /** Pods of home that want it and are bound to no node. */
+  readonly waiting: number;
+  readonly points: readonly RecoveryPoint[];
+  readonly allowBestEffort: boolean;
+  readonly maxAgeSeconds: number | undefined;
+  readonly targets: ReadonlyMap<string, Target>;
+  /** Whether the peer where the volume is counts as lost. */
+  readonly isSourceLost: boolean;
+  /** The mover under way for this move, if there is one. */
+  readonly transfer:
+    | { readonly state: 'running' }
+    | { readonly state: 'done'; readonly point: RecoveryPoint | undefined }
+    | { readonly state: 'failed'; readonly message: string }
+    | undefined;
+  /** Whether another mover of this volume is still under way. */
+  readonly isBusy: boolean;
+  readonly lastSequence: number;
+}
+
+export type MoveAction =
+  | { readonly do: 'nothing' }
+  | { readonly do: 'wait'; readonly message: string }
+  /** A wish that can't be met: the annotation goes, with a word. */
+  | { readonly do: 'refuse'; readonly reason: string; readonly message: string }
+  /** An unattended failover that must not happen, in words. */
+  | { readonly do: 'hold'; readonly reason: string; readonly message: string }
+  /** Writes the note (compare-and-swap), and raises the epoch where it says so. */
+  | { readonly do: 'note'; readonly note: MoveNote; readonly epoch: number }
+  | { readonly do: 'evict' }
+  | {
+      readonly do: 'copy';
+      readonly to: string;
+      readonly sequence: number;
+      readonly parent: string | undefined;
+    }
+  | { readonly do: 'restore'; readonly to: string; readonly point: RecoveryPoint }
+  | {
+      readonly do: 'end';
+      readonly end: MoveEnd;
+      readonly location: string;
+      readonly retained: readonly string[];
+    };
+
+const MAX_FAILURES = 3;
+
+const iso = (now: number): string => new Date(now).toISOString();
+
+const refuse = (reason: string, message: string): MoveAction => ({ do: 'refuse', reason, message });
+
+const planWish = (world: MoveWorld, to: string): MoveAction => {
+  const { place, targets } = world;
+  if (to === place.location) return refuse('AlreadyThere', `the volume is at ${to} already`);
+  const target = targets.get(to);
+  if (target === undefined) return refuse('UnknownPeer', `there is no peer ${to}: kubectl get peers`);
+  if (!target.isUp) return refuse('PeerUnreachable', `peer ${to} does not answer: fluviactl info`);
+  if (!target.hasStore)
+    return refuse(
+      'NoStore',
+      `peer ${to} has no object store ready: ${target.message ?? 'fluviactl install --object-store there'}`,
+    );
+  if (world.isSourceLost)
+    return refuse(
+      'SourceUnreachable',
+      `peer ${place.location} does not answer, so nothing can be copied from it`,
+    );
+  return {
+    do: 'note',
+    epoch: place.epoch,
+    note: {
+      kind: 'planned',
+      from: place.location,
+      to,
+      stage: 'stop',
+      startedAt: iso(world.now),
+      failures: 0,
+    },
+  };
+};
+
+/** The freshest complete point from which an unattended failover may go on, or why there is none. */
+export const choosePoint = (
+  world: Pick<MoveWorld, 'points' | 'place' | 'targets' | 'allowBestEffort' | 'maxAgeSeconds' | 'now'>,
+): RecoveryPoint | { readonly reason: string; readonly message: string } => {
+  const { place, targets } = world;
+  const elsewhere = world.points.filter(({ peer }) => peer !== place.location).toSorted(newestFirst);
+  if (elsewhere.length === 0)
+    return {
+      reason: 'NoRecoveryPoint',
+      message: 'no peer has a complete copy: make a VolumeReplica next time',
+    };
+  const reachable = elsewhere.filter(({ peer }) => targets.get(peer)?.isUp && targets.get(peer)?.hasStore);
+  if (reachable.length === 0)
+    return { reason: 'StoreUnreachable', message: 'no store that has a copy answers' };
+  const sure = reachable.find(({ consistency }) => world.allowBestEffort || consistency !== 'BestEffort');
+  if (sure === undefined)
+    return {
+      reason: 'OnlyBestEffort',
+      message: 'all copies are BestEffort: set spec.allowBestEffort on the VolumeReplica, or move it by hand',
+    };
+  const ageSeconds = Math.round((world.now - Date.parse(sure.cutAt)) / 1000);
+  if (world.maxAgeSeconds !== undefined && ageSeconds > world.maxAgeSeconds)
+    return {
+      reason: 'TooOld',
+      message: `the freshest copy is ${ageSeconds} s old, spec.maxAgeSeconds is ${world.maxAgeSeconds}`,
+    };
+  return sure;
+};
+
+const planFailover = (world: MoveWorld): MoveAction => {
+  const { place } = world;
+  if (!world.isSourceLost || world.waiting === 0) return { do: 'nothing' };
+  // Pods there count until the fence's safe time has let them go: no second writer before.
+  if (world.users > 0) return { do: 'wait', message: `a pod at ${place.location} may still write` };
+  const point = choosePoint(world);
+  if ('reason' in point) return { do: 'hold', ...point };
+  return {
+    do: 'note',
+    epoch: place.epoch + 1,
+    note: {
+      kind: 'failover',
+      from: place.location,
+      to: point.peer,
+      stage: 'restore',
+      startedAt: iso(world.now),
+      point,
+      failures: 0,
+    },
+  };
+};
+
+const ended = (world: MoveWorld, note: MoveNote, ok: boolean, message: string): MoveAction => {
+  const { place } = world;
+  const location = ok ? note.to : place.location;
+  const retained = [...new Set([...place.retained, place.location, note.to])].filter(
+    (peer) => peer !== location,
+  );
+  return {
+    do: 'end',
+    location,
+    // A copy that was only begun is worth nothing.
+    retained: ok ? retained : retained.filter((peer) => peer !== note.to || place.retained.includes(peer)),
+    end: {
+      kind: note.kind,
+      from: note.from,
+      to: note.to,
+      ok,
+      endedAt: iso(world.now),
+      message,
+      ...(ok && note.point !== undefined ? { cutAt: note.point.cutAt } : {}),
+    },
+  };
+};
+
+const failedOnce = (world: MoveWorld, note: MoveNote, message: string): MoveAction => {
+  const failures = note.failures + 1;
+  // A failover has nothing to go back to: it tries on.
+  if (note.kind === 'planned' && failures >= MAX_FAILURES)
+    return ended(world, note, false, `${message}; the volume stays at ${note.from}, nothing is lost`);
+  return {
+    do: 'note',
+    epoch: world.place.epoch,
+    note: { ...note, failures, message: message.slice(0, 1000) },
+  };
+};
+
+const planCopy = (world: MoveWorld, note: MoveNote): MoveAction => {
+  const { transfer, place } = world;
+  if (world.isSourceLost)
+    return ended(
+      world,
+      note,
+      false,
+      `peer ${note.from} was lost while the volume was copied; it is there as it was`,
+    );
+  if (transfer?.state === 'running') return { do: 'wait', message: 'the last delta is being copied' };
+  if (transfer?.state === 'failed') return failedOnce(world, note, transfer.message);
+  if (transfer?.state === 'done') {
+    if (transfer.point === undefined) return failedOnce(world, note, 'the copy has no recovery point');
+    return {
+      do: 'note',
+      epoch: place.epoch + 1,
+      note: { ...note, stage: 'restore', point: transfer.point, failures: 0 },
+    };
+  }
+  if (world.isBusy) return { do: 'wait', message: 'an earlier mover is ending' };
+  const parent = world.points.filter(({ peer }) => peer === note.to).toSorted(newestFirst)[0];
+  return {
+    do: 'copy',
+    to: note.to,
+    sequence: nextSequence(world.points, world.lastSequence),
+    parent: parent?.snapshotID,
+  };
+};
+
+const planRestore = (world: MoveWorld, note: MoveNote): MoveAction => {
+  const { transfer } = world;
+  if (note.point === undefined) return ended(world, note, false, 'it has no recovery point to restore');
+  if (transfer?.state === 'running') return { do: 'wait', message: `restoring at ${note.to}` };
+  if (transfer?.state === 'failed') return failedOnce(world, note, transfer.message);
+  if (transfer?.state === 'done') {
+    const ageSeconds = Math.round((world.now - Date.parse(note.point.cutAt)) / 1000);
+    const { sequence, consistency } = note.point;
+    return ended(
+      world,
+      note,
+      true,
+      `restored from point ${sequence} (${consistency}), cut ${ageSeconds} s ago`,
+    );
+  }
+  if (world.isBusy) return { do: 'wait', message: 'an earlier mover is ending' };
+  return { do: 'restore', to: note.to, point: note.point };
+};
+
+/** The next step of a volume's move; one step at a time, each safe to be repeated. */
+export const planMove = (world: MoveWorld): MoveAction => {
+  const { note, wanted } = world;
+  if (note === undefined) return wanted === undefined ? planFailover(world) : planWish(world, wanted);
+  switch (note.stage) {
+    case 'stop':
+      if (world.isSourceLost) return ended(world, note, false, `peer ${note.from} was lost before the copy`);
+      if (world.users > 0) return { do: 'evict' };
+      return { do: 'note', epoch: world.place.epoch, note: { ...note, stage: 'copy' } };
+    case 'copy':
+      return planCopy(world, note);
+    case 'restore':
+      return planRestore(world, note);
+    default:
+      return note.stage satisfies never;
+  }
+};

@@ -1,0 +1,380 @@
+import { setCondition } from '../../api/conditions.ts';
+import { LABELS } from '../../api/labels.ts';
+import type { Links } from '../../api/link.ts';
+import { STORE } from '../../api/storage-collections.ts';
+import { STORAGE_ANNOTATIONS } from '../../api/storage-names.ts';
+import {
+  VolumeReplicaKind,
+  type RecoveryPoint,
+  type VolumeReplica,
+} from '../../api/v1alpha1/volume-replica.ts';
+import type { ControllerDeps } from '../../runtime/deps.ts';
+import { equalJson } from '../../runtime/kube/apply.ts';
+import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
+import { isConflict, isNotFound } from '../../runtime/kube/errors.ts';
+import { fluviaResource, POD } from '../../runtime/kube/resources.ts';
+import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
+import type { Pod } from '../../runtime/kube/types.ts';
+import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
+import { FIELD_MANAGER, idOfClaim, idOfVolume, isOurs, type HomeVolumes } from '../volumes/home-volumes.ts';
+import { placeOf, type VolumePlace } from '../volumes/plan-volume.ts';
+import { createMoveActor } from './move-actor.ts';
+import { moveNoteOf } from './move-note.ts';
+import { planMove, type MoveWorld } from './plan-move.ts';
+import { withPoint } from './plan-points.ts';
+import { listedPoints, planReplica, type Attempt, type Target } from './plan-replica.ts';
+import { createTransfers, type TransferState, type TransferWish } from './transfers.ts';
+import { volumeKey } from './volume-keys.ts';
+
+const REPLICA = fluviaResource(VolumeReplicaKind.kind, VolumeReplicaKind.plural, true);
+const BY_CLAIM = 'storage/claim';
+/** Silence after which a peer counts as lost for its volumes; what may still write there is the fence's matter. */
+const LOST_MS = 8000;
+const LOOK_AGAIN_MS = 3000;
+const DEADLINE_SECONDS = 6 * 3600;
+
+/** What the leader remembers of one volume's movers. */
+interface Memory {
+  readonly attempts: Map<string, Attempt>;
+  lastSequence: number;
+}
+
+/** Copies volumes by their VolumeReplicas and moves them. Keyed by volume ID; stops when `signal` aborts. */
+export const startReplicas = (
+  deps: ControllerDeps,
+  links: Links,
+  home: HomeVolumes,
+  signal: AbortSignal,
+): void => {
+  const { client, clock } = deps;
+  const queue = createWorkQueue({ clock });
+  const replicas = deps.informers.for<VolumeReplica>(REPLICA);
+  const pods = deps.informers.for<Pod>(POD);
+  const memories = new Map<string, Memory>();
+  const transfers = createTransfers(links, clock, (volume) => queue.add(volume));
+
+  replicas.addIndexers({
+    [BY_CLAIM]: ({ metadata, spec }) => [`${metadata.namespace ?? ''}/${spec.claimName}`],
+  });
+  pods.addIndexers({
+    [BY_CLAIM]: ({ metadata, spec }) =>
+      (spec.volumes ?? []).flatMap(({ persistentVolumeClaim }) =>
+        persistentVolumeClaim === undefined
+          ? []
+          : [`${metadata.namespace ?? ''}/${persistentVolumeClaim.claimName}`],
+      ),
+  });
+
+  const claimKey = ({ metadata }: PersistentVolumeClaim): string =>
+    `${metadata.namespace ?? ''}/${metadata.name}`;
+  const memoryOf = (id: string): Memory => {
+    const known = memories.get(id) ?? { attempts: new Map(), lastSequence: 0 };
+    memories.set(id, known);
+    return known;
+  };
+  const replicasOf = (claim: PersistentVolumeClaim): readonly VolumeReplica[] =>
+    replicas
+      .byIndex(BY_CLAIM, claimKey(claim))
+      .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
+      .toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+
+  const targets = (): ReadonlyMap<string, Target> =>
+    new Map(
+      home.peers.list().map(({ metadata: { name } }): [string, Target] => {
+        const link = links.get(name);
+        const store = link?.follow(STORE).get('store');
+        const isUp = link?.isUp() ?? false;
+        return [name, { isUp, hasStore: store?.ready === true, message: store?.message }];
+      }),
+    );
+
+  const isLost = (peer: string): boolean => {
+    const link = links.get(peer);
+    return link !== undefined && !link.isUp() && link.silenceMs() > LOST_MS;
+  };
+  const isAtPeer = (pod: Pod): boolean => {
+    const node = pod.spec.nodeName === undefined ? undefined : home.nodes.get(undefined, pod.spec.nodeName);
+    return node?.metadata.labels?.[LABELS.virtualNode] === 'true';
+  };
+  const isOver = (pod: Pod): boolean => pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed';
+  const usersOf = (claim: PersistentVolumeClaim): readonly Pod[] =>
+    pods.byIndex(BY_CLAIM, claimKey(claim)).filter((pod) => isAtPeer(pod) && !isOver(pod));
+
+  const saveStatus = async (
+    replica: VolumeReplica,
+    change: Partial<NonNullable<VolumeReplica['status']>>,
+  ): Promise<void> => {
+    const status = { ...replica.status, ...change };
+    if (equalJson(replica.status, status)) return;
+    // With the version that was read: a point that was just written must not be lost to an older picture.
+    const { name, namespace, uid, resourceVersion } = replica.metadata;
+    const manifest = { metadata: { name, namespace, uid, resourceVersion }, status };
+    await client
+      .apply(REPLICA, manifest, { fieldManager: FIELD_MANAGER, subresource: 'status', force: true, signal })
+      .catch((error: unknown) => {
+        if (!isNotFound(error)) throw error;
+      });
+  };
+
+  const pointOf = ({ wish, result }: TransferState): RecoveryPoint | undefined =>
+    result === undefined
+      ? undefined
+      : { peer: wish.target, epoch: wish.epoch, sequence: wish.sequence, ...result };
+
+  const startTransfer = async (
+    claim: PersistentVolumeClaim,
+    wish: Omit<TransferWish, 'id' | 'key' | 'namespace' | 'claimName' | 'deadlineSeconds'>,
+  ): Promise<void> => {
+    const memory = memoryOf(wish.volume);
+    memory.lastSequence = Math.max(memory.lastSequence, wish.sequence);
+    const key = await volumeKey(deps, wish.volume, signal);
+    const stamp = clock.now().getTime().toString(36);
+    transfers.start({
+      ...wish,
+      id: `${wish.volume}-${wish.action}-${wish.epoch}-${wish.sequence}-${stamp}`,
+      key,
+      namespace: claim.metadata.namespace ?? '',
+      claimName: claim.metadata.name,
+      deadlineSeconds: DEADLINE_SECONDS,
+    });
+  };
+
+  /** Takes a finished copy into the books. */
+  const settle = async (
+    id: string,
+    state: TransferState,
+    replica: VolumeReplica | undefined,
+  ): Promise<void> => {
+    const { wish } = state;
+    const memory = memoryOf(id);
+    const failed = state.phase === 'failed';
+    const before = memory.attempts.get(wish.target);
+    memory.attempts.set(wish.target, {
+      at: clock.now().getTime(),
+      failed,
+      unclean: failed || (wish.action !== 'maintain' && before?.unclean === true),
+    });
+    if (replica !== undefined) {
+      const now = clock.now().toISOString();
+      const points = replica.status?.points ?? [];
+      const keep =
+        wish.action === 'maintain' && !failed ? replica.spec.keep : listedPoints(replica.spec.keep);
+      await saveStatus(replica, {
+        lastAttemptAt: now,
+        lastError: failed
+          ? `${wish.action} to ${wish.target}: ${state.message ?? ''}`.slice(0, 1024)
+          : undefined,
+        points: [...withPoint(points, wish.action === 'backup' ? pointOf(state) : undefined, keep)],
+      });
+    }
+    // A mended repository is written to at once.
+    if (wish.action === 'maintain' && !failed && before?.failed === true) memory.attempts.delete(wish.target);
+    transfers.end(id);
+    deps.log.info('mover ended', {
+      controller: 'storage.replica',
+      volume: id,
+      action: wish.action,
+      peer: wish.target,
+      phase: state.phase,
+      bytesSent: state.result?.bytesSent,
+      message: state.message,
+    });
+  };
+
+  const act = createMoveActor({ deps, transfers, startTransfer, usersOf }, signal);
+
+  const transferFor = (
+    state: TransferState | undefined,
+    point: RecoveryPoint | undefined,
+  ): MoveWorld['transfer'] => {
+    if (state?.wish.purpose !== 'move') return undefined;
+    if (state.phase === 'failed') return { state: 'failed', message: state.message ?? 'the mover failed' };
+    return state.phase === 'succeeded' ? { state: 'done', point } : { state: 'running' };
+  };
+
+  const move = async (
+    id: string,
+    claim: PersistentVolumeClaim,
+    volume: PersistentVolume,
+    place: VolumePlace,
+    replica: VolumeReplica | undefined,
+  ): Promise<ReconcileResult & { readonly isMoving: boolean }> => {
+    const note = moveNoteOf(volume);
+    const state = transfers.get(id);
+    const isForeign = state !== undefined && state.wish.purpose !== 'move';
+    // A move goes before the copies; one that is under way ends first.
+    if (note !== undefined && isForeign) transfers.end(id);
+    const point = state === undefined ? undefined : pointOf(state);
+    if (
+      note?.stage === 'copy' &&
+      state?.phase === 'succeeded' &&
+      point !== undefined &&
+      replica !== undefined
+    ) {
+      const points = withPoint(replica.status?.points ?? [], point, listedPoints(replica.spec.keep));
+      await saveStatus(replica, { points: [...points], lastAttemptAt: clock.now().toISOString() });
+    }
+    const all = pods.byIndex(BY_CLAIM, claimKey(claim)).filter((pod) => !isOver(pod));
+    const action = planMove({
+      now: clock.now().getTime(),
+      note,
+      place,
+      wanted: claim.metadata.annotations?.[STORAGE_ANNOTATIONS.moveTo],
+      users: usersOf(claim).length,
+      waiting: all.filter((pod) => pod.spec.nodeName === undefined || pod.spec.nodeName === '').length,
+      points: replica?.status?.points ?? [],
+      allowBestEffort: replica?.spec.allowBestEffort ?? false,
+      maxAgeSeconds: replica?.spec.maxAgeSeconds,
+      targets: targets(),
+      isSourceLost: isLost(place.location),
+      transfer: note === undefined ? undefined : transferFor(state, point),
+      isBusy: (note !== undefined && isForeign) || transfers.isEnding(id),
+      lastSequence: memoryOf(id).lastSequence,
+    });
+    const isMoving = note !== undefined || (action.do !== 'nothing' && action.do !== 'hold');
+    return { ...(await act({ id, volume, claim, place }, action)), isMoving };
+  };
+
+  const copy = async (
+    id: string,
+    replica: VolumeReplica,
+    claim: PersistentVolumeClaim,
+    place: VolumePlace | undefined,
+    why: string,
+  ): Promise<ReconcileResult> => {
+    const memory = memoryOf(id);
+    const plan = planReplica({
+      now: clock.now().getTime(),
+      replica,
+      place,
+      why,
+      targets: targets(),
+      isSourceUp: place !== undefined && links.get(place.location)?.isUp() === true,
+      isBusy: transfers.get(id) !== undefined || transfers.isEnding(id),
+      attempts: memory.attempts,
+      lastSequence: memory.lastSequence,
+    });
+    await saveStatus(replica, {
+      volume: id,
+      ...(place === undefined ? {} : { epoch: place.epoch, location: place.location }),
+      conditions: setCondition(replica.status?.conditions ?? [], plan.condition, clock.now().toISOString()),
+    });
+    if (plan.start === undefined || place === undefined) return { requeueAfterMs: plan.requeueAfterMs };
+    await startTransfer(claim, {
+      volume: id,
+      action: plan.start.action,
+      purpose: 'replica',
+      runner: place.location,
+      target: plan.start.peer,
+      epoch: place.epoch,
+      sequence: plan.start.sequence,
+      parentSnapshotID: plan.start.parent,
+      writerStopped: false,
+      keep: replica.spec.keep,
+    });
+    return { requeueAfterMs: LOOK_AGAIN_MS };
+  };
+
+  const reconcile = async (id: string): Promise<ReconcileResult> => {
+    const claim = home.claimOf(id);
+    const volume = home.volumeOf(id);
+    if (claim === undefined) {
+      transfers.end(id);
+      memories.delete(id);
+      return {};
+    }
+    const [replica, ...others] = replicasOf(claim);
+    for (const other of others) {
+      const message = `VolumeReplica ${replica?.metadata.name ?? ''} copies claim ${claim.metadata.name} already`;
+      const wanted = { type: 'Ready', status: 'False', reason: 'Duplicate', message } as const;
+      await saveStatus(other, {
+        conditions: setCondition(other.status?.conditions ?? [], wanted, clock.now().toISOString()),
+      });
+    }
+    const place = volume === undefined ? undefined : placeOf(volume);
+    const state = transfers.get(id);
+    if (state?.wish.purpose === 'replica') {
+      const isStale = place === undefined || place.epoch !== state.wish.epoch || replica === undefined;
+      if (isStale) transfers.end(id);
+      else if (state.phase === 'succeeded' || state.phase === 'failed') {
+        await settle(id, state, replica);
+        // with what was just written
+        return { requeueAfterMs: 300 };
+      }
+    }
+    let result: ReconcileResult = {};
+    if (volume !== undefined && place !== undefined) {
+      try {
+        const moved = await move(id, claim, volume, place, replica);
+        if (moved.isMoving) return moved;
+        result = moved;
+      } catch (error) {
+        if (!isConflict(error)) throw error;
+        return { requeueAfterMs: 200 };
+      }
+    }
+    if (replica === undefined) return result;
+    const why =
+      volume === undefined
+        ? `claim ${claim.metadata.name} has no volume yet`
+        : 'the placeholder has no location';
+    const copied = await copy(id, replica, claim, place, why);
+    const times = [result.requeueAfterMs, copied.requeueAfterMs].filter((ms) => ms !== undefined);
+    return times.length === 0 ? {} : { requeueAfterMs: Math.min(...times) };
+  };
+
+  const idOfReplica = ({ metadata, spec }: VolumeReplica): readonly string[] => {
+    const claim = home.claims.get(metadata.namespace, spec.claimName);
+    return claim !== undefined && isOurs(claim) ? [idOfClaim(claim)] : [];
+  };
+
+  links.onLink((link) => {
+    const all = (): void => home.ids().forEach((id) => queue.add(id));
+    link.onStateChange(all);
+    link.follow(STORE).onChange(all);
+  });
+
+  /** A VolumeReplica whose claim isn't there says so. */
+  const judgeOrphans = async (): Promise<void> => {
+    for (const replica of replicas.list().filter((one) => idOfReplica(one).length === 0)) {
+      const claim = home.claims.get(replica.metadata.namespace, replica.spec.claimName);
+      const message =
+        claim === undefined
+          ? `there is no PersistentVolumeClaim ${replica.spec.claimName} in namespace ${replica.metadata.namespace ?? ''}`
+          : `claim ${replica.spec.claimName} is of class ${claim.spec.storageClassName ?? ''}: only class fluvia can be copied`;
+      const wanted = { type: 'Ready', status: 'False', reason: 'NoVolume', message } as const;
+      await saveStatus(replica, {
+        conditions: setCondition(replica.status?.conditions ?? [], wanted, clock.now().toISOString()),
+      });
+    }
+  };
+  const ORPHANS = 'orphans';
+
+  void runController(
+    {
+      name: 'storage.replica',
+      queue,
+      sources: [
+        watchSource(home.claims, ({ object }) => (isOurs(object) ? [idOfClaim(object), ORPHANS] : [])),
+        watchSource(home.volumes, ({ object }) => [idOfVolume(object)]),
+        watchSource(replicas, ({ object }) => [...idOfReplica(object), ORPHANS]),
+        watchSource(pods, ({ object }) =>
+          (object.spec.volumes ?? []).flatMap(({ persistentVolumeClaim }) => {
+            const name = persistentVolumeClaim?.claimName;
+            const claim = name === undefined ? undefined : home.claims.get(object.metadata.namespace, name);
+            return claim !== undefined && isOurs(claim) ? [idOfClaim(claim)] : [];
+          }),
+        ),
+      ],
+      reconcile: async (key) => {
+        if (key !== ORPHANS) return reconcile(key);
+        await judgeOrphans();
+        return undefined;
+      },
+      log: deps.log,
+      clock,
+      metrics: deps.metrics,
+    },
+    signal,
+  );
+};
