@@ -2,8 +2,18 @@ import { z } from 'zod';
 import { FITS } from './fits-collection.ts';
 import { CidrString, Ipv4String } from './cidr.ts';
 import { ClusterId, DnsLabel, DnsSubdomain } from './cluster-id.ts';
+import { FENCE_ANSWERS, FENCE_ASKS } from './fence-collections.ts';
 import type { Collection } from './link.ts';
 import { ResourceList } from './quantity.ts';
+import {
+  STORE,
+  TOKEN_REQUESTS,
+  TOKENS,
+  TRANSFERS,
+  TRANSFER_STATUS,
+  VOLUMES,
+  VOLUME_STATUS,
+} from './storage-collections.ts';
 import { GrantTerms } from './v1alpha1/claim.ts';
 import { WireguardKey } from './v1alpha1/gateway.ts';
 import { ViewRange } from './v1alpha1/view.ts';
@@ -174,7 +184,7 @@ export const OBJECTS = collection(
   1_572_864,
 );
 
-/** Every collection, by name. */
+/** Every collection, by name: a link serves what stands here, or was published before the peer asked for it. */
 export const COLLECTIONS = [
   NETWORK,
   CLAIMS,
@@ -185,4 +195,13 @@ export const COLLECTIONS = [
   SHADOWS,
   SHADOW_STATUS,
   OBJECTS,
+  FENCE_ASKS,
+  FENCE_ANSWERS,
+  VOLUMES,
+  VOLUME_STATUS,
+  STORE,
+  TOKEN_REQUESTS,
+  TOKENS,
+  TRANSFERS,
+  TRANSFER_STATUS,
 ] as const;

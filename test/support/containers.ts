@@ -56,7 +56,9 @@ export const createContainerWatch = async (testbed: Testbed, nodes: readonly str
       .map((line) => line.trim().split(/\s+/))
       .filter(([, , status]) => status === 'RUNNING')
       .map(([id = '']) => id);
-    const found = await Promise.all(ids.map((id) => (known.has(id) ? known.get(id) : describe(node, id))));
+    const fresh = ids.filter((id) => !known.has(id));
+    await Promise.all(fresh.map((id) => describe(node, id)));
+    const found = ids.map((id) => known.get(id));
     return found.filter((one) => one !== undefined);
   };
 
