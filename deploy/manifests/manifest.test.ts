@@ -177,3 +177,57 @@ describe('the controller', () => {
     }
   });
 });
+
+describe('the store in the manifest', () => {
+  const credentials = { accessKey: 'a', secretKey: 'a-secret' };
+  const embedded = { image: 'fluvia.local/versitygw:1', size: '20Gi', credentials };
+  const withStore = installStages({
+    ...options,
+    objectStore: { secretName: 'fluvia-object-store', embedded },
+  }).flatMap((stage) => stage.objects);
+  const added = withStore.slice(objects.length);
+
+  it('is only there when asked for, and only the front with an S3 of one’s own', () => {
+    expect(objects.some((o) => o.metadata.name === 'fluvia-store')).toBe(false);
+    expect(added.map((o) => `${o.kind}/${o.metadata.name}`)).toEqual([
+      'Secret/fluvia-object-store',
+      'Service/fluvia-object-store',
+      'PersistentVolumeClaim/fluvia-object-store',
+      'Deployment/fluvia-object-store',
+      'Deployment/fluvia-store',
+    ]);
+    const own = installStages({ ...options, objectStore: { secretName: 'mine' } }).flatMap((s) => s.objects);
+    expect(own.slice(objects.length).map((o) => `${o.kind}/${o.metadata.name}`)).toEqual([
+      'Deployment/fluvia-store',
+    ]);
+    expect(JSON.stringify(own)).toContain('"secretKeyRef":{"name":"mine","key":"secretKey"');
+  });
+
+  it('runs unprivileged, without a token of the API and without anything of its host', () => {
+    for (const { spec } of added.filter((o) => o.kind === 'Deployment') as unknown as {
+      spec: { template: { spec: Record<string, unknown> } };
+    }[]) {
+      const pod = spec.template.spec;
+      expect(pod).toMatchObject({
+        automountServiceAccountToken: false,
+        securityContext: { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } },
+        containers: [
+          {
+            securityContext: {
+              allowPrivilegeEscalation: false,
+              readOnlyRootFilesystem: true,
+              capabilities: { drop: ['ALL'] },
+            },
+          },
+        ],
+      });
+      expect(JSON.stringify(pod)).not.toMatch(/hostPath|hostNetwork|hostPID/);
+    }
+  });
+
+  it('keeps credentials in the Secret only', () => {
+    const rest = added.filter((o) => o.kind !== 'Secret');
+    expect(JSON.stringify(rest)).not.toContain(credentials.secretKey);
+    expect(added.every((o) => refOf(o).kind === o.kind)).toBe(true);
+  });
+});

@@ -84,7 +84,7 @@ export const startStoreLab = async (options: { readonly diskBytes?: number } = {
   const root = join(folder, 's3');
   mkdirSync(root);
   const gateway = versity.files['versitygw'] ?? '';
-  const serve = `exec "$0" --port 127.0.0.1:${port} --quiet posix "$1"`;
+  const serve = `exec "$0" --port 127.0.0.1:${port} --quiet --keep-alive posix "$1"`;
   const mount =
     options.diskBytes === undefined ? '' : `mount -t tmpfs -o size=${options.diskBytes} none "$1" && `;
   const shell = ['sh', '-c', mount + serve, gateway, root];
