@@ -3,7 +3,8 @@ import type { Pod } from '../../runtime/kube/types.ts';
 
 /** Peers that refused pods of an owner lately: not tried again for a while. Kept in memory; a new leader may try once. */
 export interface Exclusions {
-  exclude(pod: Pod, peer: string, reason: string): void;
+  /** `forMs`: by default 5 minutes. */
+  exclude(pod: Pod, peer: string, reason: string, forMs?: number): void;
   /** Peer → why. */
   of(pod: Pod): ReadonlyMap<string, string>;
 }
@@ -20,12 +21,12 @@ export const groupOf = (pod: Pod): string =>
 export const createExclusions = (clock: Clock): Exclusions => {
   const groups = new Map<string, Map<string, { readonly reason: string; readonly until: number }>>();
   return {
-    exclude: (pod, peer, reason) => {
+    exclude: (pod, peer, reason, forMs = EXCLUDED_MS) => {
       const group = groupOf(pod);
       const entries = groups.get(group) ?? new Map<string, { reason: string; until: number }>();
       entries.set(peer, {
         reason: `it refused: ${reason}`.slice(0, 300),
-        until: clock.monotonicMs() + EXCLUDED_MS,
+        until: clock.monotonicMs() + forMs,
       });
       groups.delete(group);
       groups.set(group, entries);

@@ -22,13 +22,15 @@ import {
 import {
   groupCounts,
   HOME_PLACE,
-  planPlacements,
+  createPlanner,
   usedByNode,
   type GatedPod,
   type Placement,
+  type Planner,
   type PlanNode,
 } from './plan-placement.ts';
 import { openPlacementFacts } from './placement-facts.ts';
+import { watchStranded, type StrandedPod } from './stranded-pods.ts';
 import { slotsLeft, type PodAtPeer } from './plan-uncounted.ts';
 
 export interface PlacementControllerOptions {
@@ -52,6 +54,10 @@ const RETRY_MS = 15_000;
 const BATCH_MS = 100;
 /** What a waiting pod waits for is told again at most this often. */
 const TELL_AGAIN_MS = 20_000;
+/** A peer that had no node after all isn't tried for so long; what it says of its nodes is true again long before. */
+const STRANDED_EXCLUDED_MS = 30_000;
+/** So many pods are moved in one pass. */
+const MOVE_AT_ONCE = 16;
 
 /** Places gated pods: plans them in one batch over fresh caches, then one PATCH for each. */
 export const startPlacement = (options: PlacementControllerOptions, signal: AbortSignal): void => {
@@ -64,6 +70,7 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
   const counted = new Set<string>();
   /** When a waiting pod was last told why, monotonic. */
   const told = new Map<string, number>();
+  const stranded = watchStranded(links, home, deps.clock, () => queue.add(KEY));
   const facts = openPlacementFacts(deps.informers, home, links);
   const known = new WeakMap<PodSpec, Amounts>();
   let lastAt = -Infinity;
@@ -221,6 +228,26 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
     deps.events.record(pod, { type: 'Warning', reason: 'NothingFits', note: `no place fits: ${message}` });
   };
 
+  /** Has a pod made again that its peer has no node for, if it fits elsewhere; a bare pod is never moved. */
+  const move = async ({ pod, peer, message }: StrandedPod, planner: Planner): Promise<void> => {
+    const wanted = toPlan(pod);
+    // Its own affinity was narrowed to the candidates of then: the next one's isn't.
+    const spec = { ...wanted.spec, affinity: undefined };
+    const excluded = new Map([...wanted.excluded, [peer, 'it has no node for it']]);
+    const best = planner.place({ ...wanted, spec, excluded }).ranked[0];
+    if (best === undefined) return;
+    exclusions.exclude(pod, peer, message, STRANDED_EXCLUDED_MS);
+    deps.events.record(pod, {
+      type: 'Warning',
+      reason: 'NoNodeAtPeer',
+      note: `peer ${peer} accepted it and then had no node for it: ${message}; made again elsewhere`,
+    });
+    const { name, namespace, uid } = pod.metadata;
+    await client.delete(POD, name, namespace, { uid, signal }).catch((error: unknown) => {
+      if (!isConflict(error) && !isNotFound(error)) throw error;
+    });
+  };
+
   const forget = (): void => {
     const waiting = new Set(home.gatedPods().map((pod) => pod.metadata.uid));
     for (const uid of assumed.keys()) if (!waiting.has(uid)) assumed.delete(uid);
@@ -240,11 +267,12 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
           (a.metadata.creationTimestamp ?? '').localeCompare(b.metadata.creationTimestamp ?? '') ||
           (keyOf(a) < keyOf(b) ? -1 : 1),
       );
-    if (gated.length === 0) return {};
+    const moving = stranded.list().slice(0, MOVE_AT_ONCE);
+    if (gated.length === 0 && moving.length === 0) return {};
     const sinceLast = deps.clock.monotonicMs() - lastAt;
     if (sinceLast < BATCH_MS) return { requeueAfterMs: BATCH_MS - sinceLast };
     lastAt = deps.clock.monotonicMs();
-    const alike = new Set(gated.map(groupOf));
+    const alike = new Set([...gated, ...moving.map(({ pod }) => pod)].map(groupOf));
     const counts = groupCounts(
       home.pods
         .list()
@@ -256,10 +284,8 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
           return spot === undefined ? [] : [{ group: groupOf(pod), place: spot.place }];
         }),
     );
-    const placements = planPlacements(gated.map(toPlan), planNodes(), counts, {
-      policy: facts.policy(),
-      facts: facts.facts(),
-    });
+    const planner = createPlanner(planNodes(), counts, { policy: facts.policy(), facts: facts.facts() });
+    const placements = gated.map((pod) => planner.place(toPlan(pod)));
     let failure: unknown;
     for (const [index, placement] of placements.entries()) {
       const pod = gated[index];
@@ -271,6 +297,7 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
         failure = err;
       });
     }
+    for (const one of moving) await move(one, planner);
     if (failure !== undefined) throw failure;
     return { requeueAfterMs: RETRY_MS };
   };

@@ -144,10 +144,8 @@ describe('what fits', () => {
           placements.forEach(({ ranked }, i) => {
             const cpu = wanted[i] ?? 0;
             const place = ranked[0]?.place;
-            if (place === undefined) {
-              expect(left.flat().every((free) => free < cpu)).toBe(true);
-              return;
-            }
+            expect(place !== undefined || left.flat().every((free) => free < cpu)).toBe(true);
+            if (place === undefined) return;
             const slots = left[['east', 'west', 'north'].indexOf(place)] ?? [];
             const index = slots.indexOf(Math.max(...slots));
             slots[index] = (slots[index] ?? 0) - cpu;

@@ -98,7 +98,7 @@ const explainTerms = (
 };
 
 const rejectedOf = (rejected: Readonly<Record<string, string>>): Explanation['rejected'] =>
-  Object.entries(rejected).map(([place, reason]) => ({ place, reason: String(reason) }));
+  Object.entries(rejected).map(([place, reason]) => ({ place, reason }));
 
 const whyHome = ({ offloading, stays, pod }: ExplainWorld): string => {
   if (offloading === undefined || offloading.metadata.deletionTimestamp !== undefined) {

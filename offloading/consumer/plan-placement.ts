@@ -229,11 +229,13 @@ export const createPlanner = (
     ({ place }) => place,
   );
   if (!places.has(HOME_PLACE)) places.set(HOME_PLACE, []);
-  const all = [...places].map(([place, entries]): Place => ({
-    place,
-    entries,
-    facts: options.facts?.get(place),
-  }));
+  const all = [...places]
+    .toSorted(([a], [b]) => before(a, b))
+    .map(([place, entries]): Place => ({
+      place,
+      entries,
+      facts: options.facts?.get(place),
+    }));
   let openList: readonly string[] = [];
   let open: ReadonlySet<string> = new Set();
 

@@ -37,12 +37,12 @@ export interface RankPolicy {
   readonly candidates: number;
 }
 
-const DEFAULTS = FloatPolicyKind.spec.parse({}) as FloatPolicy['spec'];
+const DEFAULTS = FloatPolicyKind.spec.parse({});
 
 /** The rank policy of a FloatPolicy; the schema's defaults where there is none. */
 export const rankPolicyOf = (policy: FloatPolicy | undefined): RankPolicy => {
   const { weights, candidates } = { ...DEFAULTS, ...policy?.spec };
-  return { weights: { ...DEFAULTS.weights, ...weights } as Weights, candidates: candidates ?? 8 };
+  return { weights: { ...DEFAULTS.weights, ...weights }, candidates };
 };
 
 const GIBI = 2 ** 30;

@@ -445,7 +445,9 @@ describe('the consumer', () => {
         (c) => c.type === 'fluvia.dev/Float',
       );
     await waitUntil('the condition', async () => (await condition()) !== undefined);
-    expect((await condition())?.message).toMatch(/home: not enough cpu.*/);
+    expect((await condition())?.message).toMatch(
+      /^home: needs 100 cpu, largest free node has .*; east: needs 100 cpu/,
+    );
     await client.delete(resources.POD, 'giant', 'shop');
   });
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { NAMESPACES, SHADOWS, TWINS } from '../../api/collections.ts';
+import { NAMESPACES, SHADOW_STATUS, SHADOWS, TWINS } from '../../api/collections.ts';
 import { FITS, type FitSlot } from '../../api/fits-collection.ts';
 import { ANNOTATIONS, FLOAT_GATE, LABELS, VIRTUAL_NODE_TAINT } from '../../api/labels.ts';
 import { NETWORK_CONFIG, CLAIM } from '../../offloading/consumer/home.ts';
@@ -215,6 +215,9 @@ const removeAll = async (prefix: string): Promise<void> => {
   }
 };
 
+/** The peers' nodes since ranking is on: east's, west's. */
+let fitted: readonly FakeNodes[] = [];
+
 describe('60 pods of mixed sizes over fragmented nodes', () => {
   it('with ranking off: what kube-scheduler does with the sums (shown, not judged)', async () => {
     const nodes = peers.map((peer) => runNodes(peer, false));
@@ -241,6 +244,7 @@ describe('60 pods of mixed sizes over fragmented nodes', () => {
 
   it('with best fit none is pending while any real node has room for it', async () => {
     const nodes = peers.map((peer) => runNodes(peer, true));
+    fitted = nodes;
     await Promise.all(SIZES.map((cpu, i) => makePod(`fit-${i}`, String(cpu), true)));
     await settled('fit-');
     const { pending, stranded } = await strandedOf('fit-', nodes);
@@ -282,19 +286,58 @@ describe('60 pods of mixed sizes over fragmented nodes', () => {
       { status: { granted } },
       { type: 'merge', subresource: 'status' },
     );
-    const west = peers.find((peer) => peer.link.peer === 'west');
-    const before = west?.tell(FITS).items.get('west');
     const begun = Date.now();
-    west?.tell(FITS).set('west', {
-      omittedNodes: 0,
-      countedAll: true,
-      counted: before?.counted ?? [],
-      slots: [{ free: { cpu: '16', memory: '64Gi', pods: '50' }, count: 1, labels: {} }],
-    });
+    fitted[1]?.free.push(16);
+    fitted[1]?.tell();
     await waitUntil('it is bound', async () => {
       const pod = await client.get<Pod>(resources.POD, 'big', NS);
       return pod?.spec.nodeName === 'fluvia-west';
     });
     console.log(`bound ${Date.now() - begun} ms after there was room`);
+  });
+
+  it('one for which its peer has no node after all is made again elsewhere', async () => {
+    const container = { name: 'c', image: 'x', resources: { requests: { cpu: '2', memory: '64Mi' } } };
+    await client.create(resources.DEPLOYMENT, {
+      metadata: { name: 'moved', namespace: NS },
+      spec: {
+        replicas: 1,
+        selector: { matchLabels: { app: 'moved' } },
+        template: {
+          metadata: { labels: { app: 'moved' } },
+          spec: {
+            containers: [container],
+            tolerations: [{ key: VIRTUAL_NODE_TAINT, operator: 'Exists' }],
+            schedulingGates: [{ name: FLOAT_GATE }],
+          },
+        },
+      },
+    } as never);
+    const at = async (node: string): Promise<Pod | undefined> =>
+      (await podsOf('moved-')).find((pod) => pod.spec.nodeName === node);
+    await waitUntil('it is at west', async () => (await at('fluvia-west')) !== undefined);
+    const [east, west] = peers;
+    const granted = { cpu: '40', memory: '512Gi', pods: '200' };
+    await client.patch(
+      CLAIM,
+      'east',
+      undefined,
+      { status: { granted } },
+      { type: 'merge', subresource: 'status' },
+    );
+    fitted[0]?.free.push(4);
+    fitted[0]?.tell();
+    const { name, uid = '' } = (await at('fluvia-west'))?.metadata ?? { name: '' };
+    const conditions = [
+      { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message: '0/9 nodes are available' },
+    ];
+    await waitUntil('west heard of it', () => west?.sent(SHADOWS).items.has(`${NS}/${name}`) ?? false);
+    west
+      ?.tell(SHADOW_STATUS)
+      .set(`${NS}/${name}`, { uid, state: 'accepted', status: { phase: 'Pending', conditions } });
+    await waitUntil('it is made again at east', async () => (await at('fluvia-east')) !== undefined, 25_000);
+    await waitUntil('east heard of it', () =>
+      [...(east?.sent(SHADOWS).items.keys() ?? [])].some((id) => id.startsWith(`${NS}/moved-`)),
+    );
   });
 });
