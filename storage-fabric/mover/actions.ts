@@ -1,5 +1,5 @@
 /** What a mover does: copy, restore, look after the repository. Each is safe to be killed anywhere and begun anew. */
-import { chmodSync, chownSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, readdirSync, statSync } from 'node:fs';
 import type { CommitRecord } from '../../api/commit-record.ts';
 import { ERROR_CODES, FluviaError } from '../../api/errors.ts';
 import type { Clock } from '../../runtime/clock.ts';
@@ -28,6 +28,8 @@ const bad = (message: string): FluviaError =>
 export const backup = async (world: MoverWorld): Promise<CopyResult> => {
   const { transfer, volume, restic, store, clock } = world;
   await removeSnapshots(volume);
+  if (readdirSync(volume).length === 0)
+    throw bad('the volume is empty, and an empty copy could be taken for a lost one: write something first');
   await restic.ensureRepository();
   const before = await store.received();
   const { mode, uid, gid } = statSync(volume);

@@ -1,7 +1,6 @@
 /** restic's command lines and what it says: pure. Passwords and tokens are never arguments. */
 import { z } from 'zod';
 import type { MoverProgress } from './transfer-file.ts';
-import { SNAPSHOT_PREFIX } from './transfer-file.ts';
 
 /** Snapshots of one volume belong together whatever path they were taken from. */
 const HOST = 'fluvia';
@@ -48,7 +47,6 @@ export const backupArguments = (options: {
   '--ignore-inode',
   '--ignore-ctime',
   '--no-scan',
-  `--exclude=${SNAPSHOT_PREFIX}*`,
   '.',
 ];
 

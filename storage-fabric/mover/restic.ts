@@ -69,13 +69,11 @@ export const createRestic = (options: ResticOptions): Restic => {
   const base = { env, timeoutMs: DAY_MS, signal: options.signal, abortSignal: 'SIGINT' } as const;
   const fail = (error: unknown, said: string): never => {
     if (!(error instanceof HostToolError) || error.isMissing) throw error;
-    const lastLine = error.stderr.trim().split('\n').at(-1) ?? '';
-    const parsed = parseResticLine(lastLine);
-    throw new ResticError(
-      error.exitCode,
-      said || (parsed.kind === 'error' ? parsed.message : lastLine),
-      error,
-    );
+    // JSON lines say it best; plain ones end in a hint that alone means nothing
+    const lines = error.stderr.trim().split('\n');
+    const parsed = parseResticLine(lines.at(-1) ?? '');
+    const tail = parsed.kind === 'error' ? parsed.message : lines.slice(-3).join('; ').slice(-500);
+    throw new ResticError(error.exitCode, said || tail, error);
   };
   const text = async (args: readonly string[]): Promise<string> => {
     try {

@@ -1,0 +1,218 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { RecoveryPoint } from '../../api/v1alpha1/volume-replica.ts';
+import type { MoveNote } from './move-note.ts';
+import { choosePoint, planMove, type MoveWorld } from './plan-move.ts';
+import type { Target } from './plan-replica.ts';
+
+const NOW = Date.parse('2026-11-25T03:00:00Z');
+const up: Target = { isUp: true, hasStore: true };
+const point = (more: Partial<RecoveryPoint> = {}): RecoveryPoint => ({
+  peer: 'west',
+  epoch: 1,
+  sequence: 3,
+  snapshotID: 'a'.repeat(64),
+  treeHash: 'b'.repeat(64),
+  consistency: 'FilesystemSnapshot',
+  cutAt: '2026-11-25T02:59:30Z',
+  bytesScanned: 1,
+  bytesSent: 1,
+  ...more,
+});
+const base: MoveWorld = {
+  now: NOW,
+  note: undefined,
+  place: { epoch: 1, location: 'east', retained: [], restoring: undefined, isUsable: true },
+  wanted: undefined,
+  users: 1,
+  waiting: 0,
+  points: [point()],
+  allowBestEffort: false,
+  maxAgeSeconds: undefined,
+  targets: new Map([
+    ['east', up],
+    ['west', up],
+    ['bare', { isUp: true, hasStore: false }],
+    ['dead', { isUp: false, hasStore: true }],
+  ]),
+  isSourceLost: false,
+  transfer: undefined,
+  isBusy: false,
+  lastSequence: 3,
+};
+const note = (stage: MoveNote['stage'], more: Partial<MoveNote> = {}): MoveNote => ({
+  kind: 'planned',
+  from: 'east',
+  to: 'west',
+  stage,
+  startedAt: '2026-11-25T02:59:50Z',
+  failures: 0,
+  ...more,
+});
+
+describe('a planned move', () => {
+  it.each([
+    ['east', 'AlreadyThere'],
+    ['nobody', 'UnknownPeer'],
+    ['bare', 'NoStore'],
+    ['dead', 'PeerUnreachable'],
+  ])('to %s is refused: %s', (wanted, reason) => {
+    expect(planMove({ ...base, wanted })).toMatchObject({ do: 'refuse', reason });
+  });
+
+  it('is refused from a lost peer', () => {
+    expect(planMove({ ...base, wanted: 'west', isSourceLost: true })).toMatchObject({
+      reason: 'SourceUnreachable',
+    });
+  });
+
+  it('stops the writers, copies the last delta, restores at a raised epoch, and ends', () => {
+    expect(planMove({ ...base, wanted: 'west' })).toMatchObject({
+      do: 'note',
+      epoch: 1,
+      note: { stage: 'stop' },
+    });
+    expect(planMove({ ...base, note: note('stop') })).toEqual({ do: 'evict' });
+    const stopped = { ...base, users: 0 };
+    expect(planMove({ ...stopped, note: note('stop') })).toMatchObject({
+      do: 'note',
+      note: { stage: 'copy' },
+    });
+    expect(planMove({ ...stopped, note: note('copy') })).toMatchObject({
+      do: 'copy',
+      to: 'west',
+      sequence: 4,
+    });
+    const cut = point({ sequence: 4, consistency: 'Stopped' });
+    expect(
+      planMove({ ...stopped, note: note('copy'), transfer: { state: 'done', point: cut } }),
+    ).toMatchObject({
+      do: 'note',
+      epoch: 2,
+      note: { stage: 'restore', point: cut },
+    });
+    const place = { ...base.place, epoch: 2 };
+    expect(planMove({ ...stopped, place, note: note('restore', { point: cut }) })).toMatchObject({
+      do: 'restore',
+      point: cut,
+    });
+    expect(
+      planMove({
+        ...stopped,
+        place,
+        note: note('restore', { point: cut }),
+        transfer: { state: 'done', point: undefined },
+      }),
+    ).toMatchObject({ do: 'end', location: 'west', retained: ['east'], end: { ok: true, cutAt: cut.cutAt } });
+  });
+
+  it('gives up after three failures and leaves the volume where it is', () => {
+    const failed = { ...base, users: 0, transfer: { state: 'failed', message: 'store full' } as const };
+    expect(planMove({ ...failed, note: note('copy') })).toMatchObject({ do: 'note', note: { failures: 1 } });
+    expect(planMove({ ...failed, note: note('copy', { failures: 2 }) })).toMatchObject({
+      do: 'end',
+      location: 'east',
+      retained: [],
+      end: { ok: false },
+    });
+  });
+
+  it('waits for a mover that is still ending', () => {
+    expect(planMove({ ...base, users: 0, note: note('copy'), isBusy: true })).toMatchObject({ do: 'wait' });
+  });
+});
+
+describe('a failover', () => {
+  const lost = { ...base, isSourceLost: true, users: 0, waiting: 1 };
+
+  it('happens only when a pod waits and none may still write', () => {
+    expect(planMove({ ...base, waiting: 1 })).toEqual({ do: 'nothing' });
+    expect(planMove({ ...lost, waiting: 0 })).toEqual({ do: 'nothing' });
+    expect(planMove({ ...lost, users: 1 })).toMatchObject({ do: 'wait' });
+    expect(planMove(lost)).toMatchObject({
+      do: 'note',
+      epoch: 2,
+      note: { kind: 'failover', stage: 'restore', to: 'west', point: point() },
+    });
+  });
+
+  it('tries on: there is nothing to go back to', () => {
+    const world = {
+      ...lost,
+      note: note('restore', { kind: 'failover', point: point(), failures: 40 }),
+      transfer: { state: 'failed', message: 'x' } as const,
+    };
+    expect(planMove(world)).toMatchObject({ do: 'note', note: { failures: 41 } });
+  });
+
+  it.each([
+    ['NoRecoveryPoint', { points: [] }],
+    ['NoRecoveryPoint', { points: [point({ peer: 'east' })] }],
+    ['StoreUnreachable', { points: [point({ peer: 'dead' })] }],
+    ['OnlyBestEffort', { points: [point({ consistency: 'BestEffort' })] }],
+    ['TooOld', { maxAgeSeconds: 29 }],
+  ] as const)('is held: %s', (reason, more) => {
+    expect(planMove({ ...lost, ...more })).toMatchObject({ do: 'hold', reason });
+  });
+
+  it('takes the freshest complete point by sequence, whatever the clocks say', () => {
+    const arbitrary = fc.array(
+      fc.record({
+        peer: fc.constantFrom('east', 'west', 'dead'),
+        epoch: fc.integer({ min: 0, max: 3 }),
+        sequence: fc.integer({ min: 0, max: 50 }),
+        consistency: fc.constantFrom('BestEffort' as const, 'Stopped' as const),
+        cutAt: fc.constantFrom('2020-01-01T00:00:00Z', '2030-01-01T00:00:00Z'),
+      }),
+    );
+    fc.assert(
+      fc.property(arbitrary, (list) => {
+        const points = list.map((one) => point(one));
+        const chosen = choosePoint({ ...lost, points });
+        const fit = points.filter((p) => p.peer === 'west' && p.consistency === 'Stopped');
+        if ('reason' in chosen) expect(fit).toEqual([]);
+        else
+          for (const other of fit)
+            expect(
+              chosen.epoch > other.epoch ||
+                (chosen.epoch === other.epoch && chosen.sequence >= other.sequence),
+            ).toBe(true);
+      }),
+    );
+  });
+});
+
+describe('any move', () => {
+  it('never lowers the epoch and never has two places', () => {
+    const world = fc.record({
+      stage: fc.option(fc.constantFrom('stop' as const, 'copy' as const, 'restore' as const)),
+      users: fc.integer({ min: 0, max: 2 }),
+      waiting: fc.integer({ min: 0, max: 2 }),
+      isSourceLost: fc.boolean(),
+      isBusy: fc.boolean(),
+      wanted: fc.option(fc.constantFrom('east', 'west', 'bare', 'dead', 'nobody')),
+      transfer: fc.option(
+        fc.constantFrom(
+          { state: 'running' as const },
+          { state: 'failed' as const, message: 'x' },
+          { state: 'done' as const, point: point() },
+        ),
+      ),
+    });
+    fc.assert(
+      fc.property(world, ({ stage, wanted, transfer, ...rest }) => {
+        const action = planMove({
+          ...base,
+          ...rest,
+          wanted: wanted ?? undefined,
+          transfer: transfer ?? undefined,
+          note: stage === null ? undefined : note(stage, stage === 'restore' ? { point: point() } : {}),
+        });
+        if (action.do === 'note') expect(action.epoch).toBeGreaterThanOrEqual(base.place.epoch);
+        if (action.do === 'end') expect(action.retained).not.toContain(action.location);
+        // nothing is copied or restored while somebody may write
+        if (action.do === 'copy' || action.do === 'restore') expect(stage).not.toBe('stop');
+      }),
+    );
+  });
+});
