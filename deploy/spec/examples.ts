@@ -49,7 +49,12 @@ export const EXAMPLES: Readonly<Record<string, KindExample>> = {
   GrantPolicy: {
     writtenBy: 'people',
     metadata: { name: 'default' },
-    spec: { sharePercent: 50, maximum: { cpu: '32', memory: '64Gi' }, podSecurity: 'restricted' },
+    spec: {
+      sharePercent: 50,
+      maximum: { cpu: '32', memory: '64Gi' },
+      podSecurity: 'restricted',
+      pricePerHour: { cpu: 0.02, memory: 0.005 },
+    },
   },
   VirtualNode: {
     writtenBy: 'the controller, one for each granted Claim; people edit `labels` and `cordoned`',

@@ -93,7 +93,7 @@ describe('explain', () => {
       'price: 0.1 an hour',
       'rtt: 1.23 ms round trip',
       'data: no data to move',
-      'spread: 1 of the same owner there already',
+      'spread: 1 alike there already',
     ]);
     const points = east?.terms.reduce((sum, term) => sum + (term.points ?? 0), 0) ?? 0;
     expect(Math.abs(points - (east?.score ?? 0))).toBeLessThan(0.5);

@@ -77,8 +77,7 @@ const SAYS: Readonly<Record<Term, (m: Measures, place: string) => string>> = {
       : `${Number(rttMilliseconds.toPrecision(3))} ms round trip`;
   },
   data: ({ dataBytes }) => (dataBytes === 0 ? 'no data to move' : `${bytes(dataBytes)} to move`),
-  spread: ({ count }) =>
-    count === 0 ? 'none of the same owner there' : `${count} of the same owner there already`,
+  spread: ({ count }) => (count === 0 ? 'none alike there' : `${count} alike there already`),
 };
 
 const explainTerms = (

@@ -2,6 +2,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { NAMESPACES, SHADOW_STATUS, SHADOWS, TWINS } from '../../api/collections.ts';
 import { FITS, type FitSlot } from '../../api/fits-collection.ts';
 import { ANNOTATIONS, FLOAT_GATE, LABELS, VIRTUAL_NODE_TAINT } from '../../api/labels.ts';
+import { createContext } from '../../cli/context.ts';
+import type { Terminal } from '../../cli/output/terminal.ts';
+import { runCli } from '../../cli/program.ts';
 import { NETWORK_CONFIG, CLAIM } from '../../offloading/consumer/home.ts';
 import { FLOAT_CONDITION } from '../../offloading/consumer/placement-controller.ts';
 import { startConsumer } from '../../offloading/consumer/start.ts';
@@ -23,6 +26,7 @@ import { applyCrds, IDS, makeHomeNode, makePeer, makeWebhook, waitUntil } from '
  * what it is sent, roomiest node first, and tells what is left. Told in order.
  */
 const NS = 'shop';
+const FLOAT_POLICY = resources.fluviaResource('FloatPolicy', 'floatpolicies', false);
 const term = new AbortController();
 const peers: FakePeer[] = [];
 let server: TestApiServer;
@@ -294,6 +298,69 @@ describe('60 pods of mixed sizes over fragmented nodes', () => {
       return pod?.spec.nodeName === 'fluvia-west';
     });
     console.log(`bound ${Date.now() - begun} ms after there was room`);
+  });
+
+  it('weights out of range are refused', async () => {
+    const policy = (weights: Record<string, number>) =>
+      client.create(FLOAT_POLICY, { metadata: { name: 'default' }, spec: { weights } } as never);
+    for (const bad of [{ room: 101 }, { spread: -1 }, { data: 0.5 }]) {
+      await expect(policy(bad)).rejects.toMatchObject({ status: 422 });
+    }
+    await policy({ room: 100, price: 0 });
+    await client.delete(FLOAT_POLICY, 'default');
+  });
+
+  it('fluviactl explain says why there, and why nowhere', async () => {
+    await makePod('giant', '99', true);
+    await waitUntil('it is told', async () => {
+      const pod = await client.get<Pod>(resources.POD, 'giant', NS);
+      return pod?.status?.conditions?.some((c) => c.type === FLOAT_CONDITION) ?? false;
+    });
+    await client.create(resources.DEPLOYMENT, {
+      metadata: { name: 'fluvia-controller', namespace: 'fluvia-system' },
+      spec: {
+        replicas: 0,
+        selector: { matchLabels: { app: 'x' } },
+        template: { metadata: { labels: { app: 'x' } }, spec: { containers: [{ name: 'c', image: 'x' }] } },
+      },
+    } as never);
+    const explain = async (...argv: readonly string[]): Promise<string> => {
+      let out = '';
+      let err = '';
+      const terminal: Terminal = {
+        out: (text) => void (out += text),
+        err: (text) => void (err += text),
+        isInteractive: false,
+        style: (_, text) => text,
+      };
+      const signal = new AbortController().signal;
+      const cli = createContext({
+        terminal,
+        env: {},
+        signal,
+        program: 'fluviactl',
+        readInput: async () => '',
+      });
+      const code = await runCli(['explain', 'pod', ...argv, '--kubeconfig', server.kubeconfig], cli);
+      return code === 0 ? out : `exit ${code}: ${err}`;
+    };
+    const big = await explain(`${NS}/big`);
+    console.log(big);
+    expect(big).toMatch(/^pod shop\/big runs at west, node fluvia-west: the only place that fits$/m);
+    expect(big).toMatch(/spread +\+\d+\.\d {2}(none|\d+) alike there/);
+    expect(big).toMatch(/home: needs 5 cpu, largest free node has \d/);
+    const giant = await explain(`${NS}/giant`);
+    console.log(giant);
+    expect(giant).toContain('fits nowhere; it goes as soon as something fits');
+    expect(giant).toMatch(/east: .*needs 99 cpu/);
+    const data = JSON.parse(await explain(`${NS}/giant`, '-o', 'json')) as {
+      state: string;
+      rejected: unknown[];
+    };
+    expect(data).toMatchObject({ state: 'waiting' });
+    expect(data.rejected).toHaveLength(3);
+    expect(await explain(`${NS}/off-none`)).toMatch(/exit 1: Error: there is no pod shop\/off-none\nNext: /);
+    await client.delete(resources.POD, 'giant', NS, { gracePeriodSeconds: 0 });
   });
 
   it('one for which its peer has no node after all is made again elsewhere', async () => {
