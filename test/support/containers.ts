@@ -80,9 +80,9 @@ export const recordContainers = (
   everyMs: number,
 ): { readonly samples: readonly ContainerSample[]; readonly stop: () => Promise<void> } => {
   const samples: ContainerSample[] = [];
-  let isStopped = false;
+  const stop = new AbortController();
   const run = async (): Promise<void> => {
-    while (!isStopped) {
+    while (!stop.signal.aborted) {
       const next = Date.now() + everyMs;
       samples.push(await watch.sample());
       await new Promise((resolve) => setTimeout(resolve, Math.max(0, next - Date.now())));
@@ -92,7 +92,7 @@ export const recordContainers = (
   return {
     samples,
     stop: async () => {
-      isStopped = true;
+      stop.abort();
       await running;
     },
   };
