@@ -1,14 +1,13 @@
 import { Option, type Command } from 'commander';
 import { DnsLabel } from '../../api/cluster-id.ts';
-import { ANNOTATIONS, LABELS, NAMES, SYSTEM_NAMESPACE } from '../../api/labels.ts';
+import { ANNOTATIONS, NAMES, SYSTEM_NAMESPACE } from '../../api/labels.ts';
 import type { NetworkConfig } from '../../api/v1alpha1/network-config.ts';
 import { installStages } from '../../deploy/manifests/manifest.ts';
 import { fluviaRef } from '../../deploy/manifests/refs.ts';
 import type { InstallOptions } from '../../deploy/manifests/options.ts';
 import { toYaml } from '../../deploy/yaml.ts';
 import { Endpoint } from '../../peering/token.ts';
-import { CRD, DAEMON_SET, SERVICE } from '../../runtime/kube/resources.ts';
-import type { KubeObject } from '../../runtime/kube/types.ts';
+import { CRD, DAEMON_SET, MUTATING_ADMISSION_POLICY, SERVICE } from '../../runtime/kube/resources.ts';
 import { applyStages } from '../apply-stages.ts';
 import { gatherCidrEvidence } from '../cidr-evidence.ts';
 import {
@@ -19,6 +18,7 @@ import {
   type ClusterFlags,
 } from '../context.ts';
 import { usageError } from '../exit.ts';
+import { daemonSetWarnings, type DaemonSetView } from '../greedy-daemon-sets.ts';
 import { findInstallation, type Installation } from '../installation.ts';
 import { planCIDRs, type CidrFlags } from '../plan-cidrs.ts';
 import { rolloutProgress } from '../rollout.ts';
@@ -105,6 +105,15 @@ const keptOptions = async ({
   };
 };
 
+/** Kubernetes before 1.36 does not serve them as v1. */
+const servesMutatingPolicies = async ({ client }: Cluster): Promise<boolean> => {
+  const { resources } = await client.request<{ resources: readonly { readonly name: string }[] }>(
+    'GET',
+    '/apis/admissionregistration.k8s.io/v1',
+  );
+  return resources.some(({ name }) => name === MUTATING_ADMISSION_POLICY.plural);
+};
+
 const planOptions = async (
   cli: CliContext,
   cluster: Cluster,
@@ -141,33 +150,8 @@ const planOptions = async (
     ...(externalCIDR === undefined ? {} : { externalCIDR }),
     ...(viewPools === undefined ? {} : { viewPools }),
     ...(endpoints.length === 0 ? {} : { peeringEndpoints: endpoints }),
+    hasMutatingPolicies: await servesMutatingPolicies(cluster),
   };
-};
-
-interface DaemonSetView extends KubeObject {
-  readonly spec: {
-    readonly template: {
-      readonly spec: {
-        readonly tolerations?: readonly { readonly key?: string; readonly operator?: string }[];
-        readonly affinity?: unknown;
-      };
-    };
-  };
-}
-
-/** DaemonSets that tolerate every taint would also land on the nodes that stand for peers. */
-const warnOfDaemonSets = async (cli: CliContext, cluster: Cluster): Promise<void> => {
-  const list = await cluster.client.list<DaemonSetView>(DAEMON_SET);
-  const greedy = list.items.filter(
-    ({ spec }) =>
-      spec.template.spec.tolerations?.some((t) => t.operator === 'Exists' && (t.key ?? '') === '') === true &&
-      !JSON.stringify(spec.template.spec.affinity ?? {}).includes(LABELS.virtualNode),
-  );
-  for (const { metadata } of greedy) {
-    cli.steps.warn(
-      `DaemonSet ${metadata.namespace ?? ''}/${metadata.name} tolerates every taint; keep it off virtual nodes by node affinity: ${LABELS.virtualNode} DoesNotExist`,
-    );
-  }
 };
 
 const install = async (cli: CliContext, flags: InstallFlags): Promise<void> =>
@@ -190,7 +174,9 @@ const install = async (cli: CliContext, flags: InstallFlags): Promise<void> =>
         }),
       );
     }
-    await warnOfDaemonSets(cli, cluster);
+    const daemonSets = await cluster.client.list<DaemonSetView>(DAEMON_SET);
+    const warnings = daemonSetWarnings(daemonSets.items, options.hasMutatingPolicies !== false);
+    warnings.forEach((text) => cli.steps.warn(text));
     cli.terminal.out(`Fluvia is installed in "${options.clusterName}".\n`);
   });
 

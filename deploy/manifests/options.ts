@@ -12,4 +12,6 @@ export interface InstallOptions {
   readonly reservedCIDRs?: readonly string[];
   /** host:port under which peers reach this cluster, written into its invites; else they are found. */
   readonly peeringEndpoints?: readonly string[];
+  /** Whether the API server serves MutatingAdmissionPolicy v1 (Kubernetes ≥ 1.36); default true. */
+  readonly hasMutatingPolicies?: boolean;
 }
