@@ -52,7 +52,7 @@ export const checkToken = (
     throw refuse(
       ERROR_CODES.CONFLICT,
       `the inviting cluster is called ${token.name}, as ${taken === undefined ? 'this cluster is' : 'another peer here'}`,
-      'install one of both clusters under another name (fluviactl install --name), or unpeer the other one first',
+      'install one of both clusters under another name (fluviactl install --cluster-name NAME), or unpeer the other one first',
     );
   }
   const alias = peers.find(

@@ -59,7 +59,7 @@ export const planJoin = (facts: JoinFacts, world: JoinWorld): JoinPlan => {
     throw refuse(
       ERROR_CODES.CONFLICT,
       `the name ${facts.name} is taken: ${facts.name === own.name ? 'the inviting cluster has it itself' : 'another peer of the inviting cluster has it'}`,
-      'install one of both clusters under another name (fluviactl install --name), or unpeer the other one first',
+      'install one of both clusters under another name (fluviactl install --cluster-name NAME), or unpeer the other one first',
     );
   }
   if (existing !== undefined && existing.metadata.name !== facts.name) {
