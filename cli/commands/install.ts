@@ -11,6 +11,7 @@ import { CRD, DAEMON_SET, MUTATING_ADMISSION_POLICY, SERVICE } from '../../runti
 import { applyStages } from '../apply-stages.ts';
 import { gatherCidrEvidence } from '../cidr-evidence.ts';
 import {
+  VERSION,
   withCluster,
   withClusterFlags,
   type CliContext,
@@ -23,6 +24,7 @@ import { findInstallation, type Installation } from '../installation.ts';
 import { planCIDRs, type CidrFlags } from '../plan-cidrs.ts';
 import { rolloutProgress } from '../rollout.ts';
 import { repeatable, seconds } from '../flags.ts';
+import { isNewer } from '../versions.ts';
 import { waitUntil } from '../wait.ts';
 
 interface InstallFlags extends ClusterFlags, CidrFlags {
@@ -60,6 +62,16 @@ const imageOf = (cli: CliContext, flags: InstallFlags, installed: Installation |
     );
   }
   return image;
+};
+
+/** An older CLI would take back kinds and rights that the running version needs. */
+const refuseDowngrade = (cluster: Cluster, installed: Installation | undefined): void => {
+  if (installed?.version !== undefined && isNewer(installed.version, VERSION)) {
+    throw usageError(
+      `Fluvia ${installed.version} is installed there, newer than this ${VERSION} (${cluster.source})`,
+      `use fluviactl ${installed.version} or newer; to go back, uninstall first`,
+    );
+  }
 };
 
 /** A cluster that has peers keeps its name: theirs is the name of a Peer object over there. */
@@ -120,6 +132,7 @@ const planOptions = async (
   flags: InstallFlags,
 ): Promise<InstallOptions> => {
   const installed = await findInstallation(cluster);
+  refuseDowngrade(cluster, installed);
   const clusterName = nameOf(flags, installed);
   const image = imageOf(cli, flags, installed);
   await refuseRenaming(cluster, clusterName, installed);
@@ -145,6 +158,7 @@ const planOptions = async (
   return {
     clusterName,
     image,
+    version: VERSION,
     podCIDRs: pods.cidrs,
     serviceCIDRs: services.cidrs,
     ...(externalCIDR === undefined ? {} : { externalCIDR }),

@@ -4,6 +4,8 @@ export interface InstallOptions {
   readonly clusterName: string;
   /** Image of all roles. */
   readonly image: string;
+  /** Version of Fluvia, kept on the controller's Deployment so that no older CLI takes it back. */
+  readonly version?: string;
   readonly podCIDRs: readonly string[];
   readonly serviceCIDRs: readonly string[];
   /** Undefined leaves the schema's default. */

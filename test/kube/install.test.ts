@@ -92,6 +92,8 @@ const ours = async (): Promise<string[]> => {
     '/apis/rbac.authorization.k8s.io/v1/roles',
     '/apis/rbac.authorization.k8s.io/v1/rolebindings',
     '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations',
+    '/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies',
+    '/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings',
     '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies',
     '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings',
   ];
