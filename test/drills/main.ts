@@ -1,5 +1,5 @@
 /**
- * `npm run drills`: the fault drills at full size, with their figures. `--points N` sets the number of kills; FLUVIA_SEED
+ * `npm run drills`: the fault drills at full size, with their figures. `--points N` sets the number of kills, `--keep` leaves the testbed; FLUVIA_SEED
  * repeats a run.
  */
 import { parseArgs } from 'node:util';
@@ -10,7 +10,9 @@ import { SEED } from '../support/seed.ts';
 import { Testbed } from '../testbed/testbed.ts';
 import { runKillDrill } from './kill-points.ts';
 
-const { values } = parseArgs({ options: { points: { type: 'string', default: '21' } } });
+const { values } = parseArgs({
+  options: { points: { type: 'string', default: '21' }, keep: { type: 'boolean', default: false } },
+});
 const plan = planLab(SEED);
 const [home = '', peer = ''] = plan.clusters.map((c) => c.name);
 const name = `drills-${process.pid}`;
@@ -29,5 +31,7 @@ try {
   await runKillDrill({ testbed, home, peer, points: Number(values.points), seed: SEED, report });
   report('all points converged');
 } finally {
-  await Testbed.down(name, report);
+  if (!values.keep) {
+    await Testbed.down(name, report);
+  }
 }
