@@ -45,6 +45,29 @@ const ready = (status: Record<string, unknown> | undefined) =>
   (status?.['conditions'] as PodStatus['conditions'])?.find((c) => c.type === 'Ready');
 
 describe('planPodStatus', () => {
+  it('says why there is no pod at the peer yet: what home knows before what the peer says', () => {
+    const told: StatusWorld['told'] = {
+      uid: 'u',
+      state: 'accepted',
+      status: { phase: 'Pending' },
+      reason: 'MissingReference',
+      message: 'waiting for ConfigMap x',
+    };
+    expect(planPodStatus(world({ told }))).toMatchObject({
+      phase: 'Pending',
+      reason: 'MissingReference',
+      message: 'waiting for ConfigMap x',
+    });
+    expect(planPodStatus(world({ told, waitsFor: 'ConfigMap x does not exist' }))).toMatchObject({
+      message: 'ConfigMap x does not exist',
+    });
+    const later = { ...told, status: running };
+    expect(planPodStatus(world({ told: later, waitsFor: 'x' }))).toMatchObject({
+      reason: null,
+      message: null,
+    });
+  });
+
   it("takes the kubelet's words, home's addresses, and nothing else", () => {
     expect(planPodStatus(world())).toEqual({
       phase: 'Running',

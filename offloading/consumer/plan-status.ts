@@ -10,6 +10,8 @@ export interface StatusWorld {
   readonly podIP: string | undefined;
   /** Address of the virtual kubelet: the leader's pod. */
   readonly hostIP: string;
+  /** Why the peer has not made the pod yet, as home knows it better than the peer; undefined when it doesn't. */
+  readonly waitsFor?: string | undefined;
   /** Whether the peer is lost: the pod keeps running there, but home must not count on it. */
   readonly isLost: boolean;
   /** RFC 3339. */
@@ -114,10 +116,16 @@ export const planPodStatus = (world: StatusWorld): Record<string, unknown> | und
   const names = new Set(pod.spec.containers.map((c) => c.name));
   const initNames = new Set((pod.spec.initContainers ?? []).map((c) => c.name));
   const podIP = world.podIP;
+  // No pod over there yet: the peer says why beside the status.
+  const isWaiting = phase === 'Pending';
   return {
     phase,
-    reason: text(there['reason']) ?? null,
-    message: text(there['message'])?.slice(0, 2048) ?? null,
+    reason: text(there['reason']) ?? (isWaiting ? text(told.reason) : undefined) ?? null,
+    message:
+      (text(there['message']) ?? (isWaiting ? (world.waitsFor ?? told.message) : undefined))?.slice(
+        0,
+        2048,
+      ) ?? null,
     startTime: pod.status?.startTime ?? text(there['startTime']) ?? null,
     conditions: conditionsOf(world),
     hostIP: world.hostIP,

@@ -1,5 +1,5 @@
 import { SHADOW_STATUS, SHADOWS } from '../../api/collections.ts';
-import type { Links, PeerLink } from '../../api/link.ts';
+import type { ItemOf, Links, PeerLink } from '../../api/link.ts';
 import type { VirtualNode } from '../../api/v1alpha1/virtual-node.ts';
 import { seenAs } from '../../api/views.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
@@ -26,6 +26,9 @@ export interface ShadowControllerOptions {
   readonly reflection: Reflection;
   readonly exclusions: Exclusions;
 }
+
+/** The provider's reason for a pod that waits for a ConfigMap or Secret. */
+const MISSING = 'MissingReference';
 
 /** How long the pods of a peering that ends may take to end over there, until home goes on without the peer's word. */
 const DRAIN_MS = 60_000;
@@ -80,6 +83,20 @@ export const startShadows = (options: ShadowControllerOptions, signal: AbortSign
       });
   };
 
+  /** Why a pod that the peer has accepted isn't made there: it waits for something that home doesn't send. */
+  const waitsFor = (pod: Pod, told: ItemOf<typeof SHADOW_STATUS>): string | undefined => {
+    if (told.reason !== MISSING || told.state !== 'accepted') return undefined;
+    const missing = reflection.missingFor(pod);
+    return missing.length === 0 ? undefined : missing.join('; ');
+  };
+
+  /** Says once for each cause why the pod doesn't start. */
+  const tellMissing = (pod: Pod, status: Readonly<Record<string, unknown>> | undefined): void => {
+    const { reason, message } = status ?? {};
+    if (reason !== MISSING || typeof message !== 'string' || pod.status?.['message'] === message) return;
+    deps.events.record(pod, { type: 'Warning', reason: MISSING, action: 'StartPod', note: message });
+  };
+
   /** The status as the provider told it; with a lost peer the pod is not ready, whatever it told last. */
   const statusOf = (pod: Pod, vn: VirtualNode, link: PeerLink | undefined) => {
     const told = toldOf(link, pod);
@@ -88,7 +105,16 @@ export const startShadows = (options: ShadowControllerOptions, signal: AbortSign
     if (told === undefined) return state === 'lost' ? planLostStatus(pod, now) : undefined;
     const view = home.views.get(undefined, vn.spec.peer);
     const podIP = told.podIP !== undefined && view ? seenAs(view.spec.theirs, told.podIP) : undefined;
-    return planPodStatus({ pod, told, podIP, hostIP: deps.podIP, isLost: state === 'lost', now });
+    const isLost = state === 'lost';
+    return planPodStatus({
+      pod,
+      told,
+      podIP,
+      hostIP: deps.podIP,
+      waitsFor: waitsFor(pod, told),
+      isLost,
+      now,
+    });
   };
 
   const publish = (pod: Pod, vn: VirtualNode, link: PeerLink): boolean => {
@@ -119,6 +145,7 @@ export const startShadows = (options: ShadowControllerOptions, signal: AbortSign
       }
       return {};
     }
+    tellMissing(pod, status);
     if (status !== undefined) await writeStatus(pod, status);
     if (action.do === 'forget') await forceDelete(pod);
     if (action.do === 'withdraw') {
