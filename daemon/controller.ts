@@ -71,7 +71,11 @@ const main = async (): Promise<void> => {
       podIP,
       leaderTransitions: term.transitions,
     };
-    const { links, clusterID, stopped } = await startPeering(deps, { listenPort: PORTS.peering }, term.signal);
+    const { links, clusterID, stopped } = await startPeering(
+      deps,
+      { listenPort: PORTS.peering },
+      term.signal,
+    );
     await startNetworkControllers(deps, links, clusterID, term.signal);
     await startConsumer(deps, links, clusterID, term.signal);
     await startProvider(deps, links, clusterID, term.signal);
