@@ -45,6 +45,29 @@ const ready = (status: Record<string, unknown> | undefined) =>
   (status?.['conditions'] as PodStatus['conditions'])?.find((c) => c.type === 'Ready');
 
 describe('planPodStatus', () => {
+  it('takes no escape code and no claim to resources from a peer', () => {
+    const hostile = 'no\u001B[2J\u009B31m\u202Eway';
+    const [main] = running.containerStatuses;
+    const status = {
+      ...running,
+      reason: hostile,
+      message: hostile,
+      conditions: [{ type: 'Ready', status: 'False', reason: 'Bad', message: hostile }],
+      containerStatuses: [
+        {
+          ...main,
+          state: { waiting: { reason: 'Bad', message: hostile } },
+          resources: { requests: { cpu: '1000000' } },
+          allocatedResources: { cpu: '1000000' },
+        },
+      ],
+    };
+    const told: StatusWorld['told'] = { uid: 'u', state: 'accepted', status };
+    const json = JSON.stringify(planPodStatus(world({ told })));
+    expect(json).toContain('no[2J31mway');
+    expect(json).not.toMatch(/u001b|\u009B|\u202E|1000000/i);
+  });
+
   it('says why there is no pod at the peer yet: what home knows before what the peer says', () => {
     const told: StatusWorld['told'] = {
       uid: 'u',

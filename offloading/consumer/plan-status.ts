@@ -34,6 +34,21 @@ const TERMINAL = new Set(['Succeeded', 'Failed']);
 /** Whether the pod has ended: such a phase never goes back. */
 export const isTerminal = (phase: string | undefined): boolean => phase !== undefined && TERMINAL.has(phase);
 
+const CONTROLS = /[[\p{Cf}\p{Cc}]--[\t\n]]/gv;
+
+/** The peer's word without escape codes: people read it on terminals. Nested no deeper than the link lets through. */
+const clean = (value: unknown): unknown => {
+  if (typeof value === 'string') return value.replaceAll(CONTROLS, '');
+  if (Array.isArray(value)) return value.map(clean);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, field]) => [key, clean(field)]));
+};
+
+const cleaned = (
+  status: Readonly<Record<string, unknown>> | undefined,
+): Readonly<Record<string, unknown>> | undefined =>
+  status === undefined ? undefined : (clean(status) as Record<string, unknown>);
+
 const asList = (value: unknown): readonly unknown[] => (Array.isArray(value) ? (value as unknown[]) : []);
 
 const isNamed = (value: unknown): value is ContainerStatus =>
@@ -43,8 +58,17 @@ const statusesOf = (value: unknown, names: ReadonlySet<string>): readonly Contai
   asList(value)
     .filter(isNamed)
     .filter((status) => names.has(status.name))
-    // Allocations and volumes are the provider's node's; home's API server would check them against home's spec.
-    .map(({ allocatedResourcesStatus: _a, volumeMounts: _v, ...status }) => status);
+    // Allocations and volumes are the provider's node's; home's API server would check them against home's spec, and a
+    // ResourceQuota or the scheduler of home would count what a peer says that the pod uses.
+    .map(
+      ({
+        allocatedResourcesStatus: _s,
+        allocatedResources: _a,
+        resources: _r,
+        volumeMounts: _v,
+        ...status
+      }) => status,
+    );
 
 const toldConditions = (status: Readonly<Record<string, unknown>>): readonly StatusCondition[] =>
   asList(status['conditions']).filter(
@@ -79,7 +103,7 @@ const whyNotReady = (world: StatusWorld): { reason: string; message: string } | 
 
 const conditionsOf = (world: StatusWorld): readonly StatusCondition[] => {
   const old = world.pod.status?.conditions ?? [];
-  const told = toldConditions(world.told.status ?? {});
+  const told = toldConditions(cleaned(world.told.status) ?? {});
   const blocked = whyNotReady(world);
   const next = told.map((c): StatusCondition => {
     const { observedGeneration: _there, ...condition } = c;
@@ -108,7 +132,7 @@ const PHASES = new Set(['Pending', 'Running', 'Succeeded', 'Failed']);
  */
 export const planPodStatus = (world: StatusWorld): Record<string, unknown> | undefined => {
   const { pod, told } = world;
-  const there = told.status;
+  const there = cleaned(told.status);
   if (there === undefined || told.uid !== pod.metadata.uid) return undefined;
   const phase = text(there['phase']) ?? 'Pending';
   if (!PHASES.has(phase)) return undefined;
@@ -120,12 +144,12 @@ export const planPodStatus = (world: StatusWorld): Record<string, unknown> | und
   const isWaiting = phase === 'Pending';
   return {
     phase,
-    reason: text(there['reason']) ?? (isWaiting ? text(told.reason) : undefined) ?? null,
+    reason: text(there['reason']) ?? (isWaiting ? text(clean(told.reason)) : undefined) ?? null,
     message:
-      (text(there['message']) ?? (isWaiting ? (world.waitsFor ?? told.message) : undefined))?.slice(
-        0,
-        2048,
-      ) ?? null,
+      (
+        text(there['message']) ??
+        (isWaiting ? (world.waitsFor ?? (clean(told.message) as string | undefined)) : undefined)
+      )?.slice(0, 2048) ?? null,
     startTime: pod.status?.startTime ?? text(there['startTime']) ?? null,
     conditions: conditionsOf(world),
     hostIP: world.hostIP,
