@@ -7,13 +7,39 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{api,proto,runtime,peering,network-fabric,storage-fabric,offloading,daemon,cli,deploy,test}/**/*.test.ts'],
+          include: [
+            '{api,proto,runtime,peering,network-fabric,storage-fabric,offloading,daemon,cli,deploy,test}/**/*.test.ts',
+          ],
           exclude: ['test/{host,kube,e2e}/**', 'node_modules/**'],
         },
       },
-      { test: { name: 'host', include: ['test/host/**/*.test.ts'], testTimeout: 60_000, hookTimeout: 60_000, fileParallelism: false } },
-      { test: { name: 'kube', include: ['test/kube/**/*.test.ts'], testTimeout: 120_000, hookTimeout: 180_000, fileParallelism: false } },
-      { test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], testTimeout: 300_000, hookTimeout: 600_000, fileParallelism: false } },
+      {
+        test: {
+          name: 'host',
+          include: ['test/host/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'kube',
+          include: ['test/kube/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'e2e',
+          include: ['test/e2e/**/*.test.ts'],
+          testTimeout: 300_000,
+          hookTimeout: 600_000,
+          fileParallelism: false,
+        },
+      },
     ],
   },
 });

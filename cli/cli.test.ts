@@ -1,4 +1,5 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -148,6 +149,20 @@ describe('help', () => {
     // the name of a Secret is none
     const open = flags.filter((flag) => flag !== '--s3-secret');
     expect(open.filter((flag) => /token|seed|password|secret/.test(flag ?? ''))).toEqual([]);
+  });
+});
+
+describe('as a plugin of kubectl', () => {
+  it('is called by that name in help and hints', () => {
+    const plugin = join(folder, 'kubectl-fluvia');
+    symlinkSync(join(import.meta.dirname, 'fluviactl'), plugin);
+    const help = execFileSync(plugin, ['peer', '--help'], { encoding: 'utf8' });
+    expect(help).toContain('Usage: kubectl fluvia peer [options]');
+    const { status, stderr } = spawnSync(plugin, ['join', '/nowhere/invite'], { encoding: 'utf8' });
+    expect(status).toBe(2);
+    expect(stderr).not.toContain('fluviactl');
+    const wrong = spawnSync(plugin, ['join', 'fluvia1.abc'], { encoding: 'utf8' });
+    expect(wrong.stderr).toContain('kubectl fluvia join - < FILE');
   });
 });
 

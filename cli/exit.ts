@@ -1,6 +1,7 @@
 import { CommanderError } from 'commander';
 import { ERROR_CODES, FluviaError, messageOf } from '../api/errors.ts';
 import { ApiError } from '../runtime/kube/errors.ts';
+import { safeLine } from './output/safe-text.ts';
 
 /** Exit codes; documented in docs/cli.md and by `fluviactl help`. */
 export const EXIT = { ok: 0, failed: 1, usage: 2, degraded: 3 } as const;
@@ -17,7 +18,7 @@ export class DegradedError extends Error {
   override readonly name = 'DegradedError';
 }
 
-const oneLine = (text: string): string => text.replaceAll(/\s*\n\s*/g, '; ').trim();
+const oneLine = (text: string): string => safeLine(text.replaceAll(/\s*\n\s*/g, '; ').trim());
 
 const ofApiError = (error: ApiError): Report => {
   const line = oneLine(error.message);
@@ -47,7 +48,11 @@ export const reportOf = (error: unknown): Report => {
   }
   if (error instanceof FluviaError) {
     const isUsage = error.code === ERROR_CODES.BAD_INPUT;
-    return { line: oneLine(error.message), next: error.hint, exitCode: isUsage ? EXIT.usage : EXIT.failed };
+    return {
+      line: oneLine(error.message),
+      next: error.hint && safeLine(error.hint),
+      exitCode: isUsage ? EXIT.usage : EXIT.failed,
+    };
   }
   if (error instanceof ApiError) {
     return ofApiError(error);

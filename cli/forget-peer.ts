@@ -1,20 +1,26 @@
+import { FINALIZERS, LABELS, PEERS_NAMESPACE } from '../api/labels.ts';
+import type { NamespaceOffloading } from '../api/v1alpha1/namespace-offloading.ts';
+import type { Peer } from '../api/v1alpha1/peer.ts';
 import { fluviaRef } from '../deploy/manifests/refs.ts';
 import type { KubeClient } from '../runtime/kube/client.ts';
 import { isNotFound } from '../runtime/kube/errors.ts';
-import { NODE, type ResourceRef } from '../runtime/kube/resources.ts';
+import { LEASE, NAMESPACE, NODE, POD, SERVICE_ACCOUNT, type ResourceRef } from '../runtime/kube/resources.ts';
 import type { KubeObject } from '../runtime/kube/types.ts';
 
 const ABOUT_A_PEER = ['VirtualNode', 'Claim', 'Grant', 'View', 'Offer'] as const;
 
-/** Deletes an object although nobody takes its finalizers away. */
-export const removeForSure = async (
+const stripFinalizers = async (
   client: KubeClient,
   resource: ResourceRef,
   { metadata }: KubeObject,
+  which: (name: string) => boolean = () => true,
 ): Promise<void> => {
-  await client.delete(resource, metadata.name, metadata.namespace);
+  const kept = metadata.finalizers?.filter((name) => !which(name)) ?? [];
+  if (kept.length === (metadata.finalizers ?? []).length) {
+    return;
+  }
   try {
-    const body = { metadata: { finalizers: null } };
+    const body = { metadata: { finalizers: kept.length === 0 ? null : kept } };
     await client.patch(resource, metadata.name, metadata.namespace, body, { type: 'merge' });
   } catch (error) {
     if (!isNotFound(error)) {
@@ -23,27 +29,108 @@ export const removeForSure = async (
   }
 };
 
+/** Deletes an object although nobody takes its finalizers away. */
+const removeForSure = async (
+  client: KubeClient,
+  resource: ResourceRef,
+  object: KubeObject,
+): Promise<void> => {
+  const { name, namespace } = object.metadata;
+  await client.delete(resource, name, namespace);
+  await stripFinalizers(client, resource, object);
+};
+
+/** What the other cluster may still hold of a peering that it wasn't told the end of. */
+export interface LeftThere {
+  /** Namespaces at the peer that hold pods of this cluster. */
+  readonly twins: readonly string[];
+  /** Pods of this cluster that ran there. */
+  readonly pods: number;
+}
+
+const podsOn = async (client: KubeClient, node: string): Promise<readonly KubeObject[]> =>
+  (await client.list(POD, { fieldSelector: `spec.nodeName=${node}` })).items;
+
+const nodesOf = async (client: KubeClient, peer: string): Promise<readonly string[]> =>
+  (
+    await client.list<KubeObject & { readonly spec: { readonly peer: string } }>(fluviaRef('VirtualNode'))
+  ).items
+    .filter((node) => node.spec.peer === peer)
+    .map((node) => node.metadata.name);
+
+/** What this cluster has at the peer by what is known here. */
+export const readLeftThere = async (client: KubeClient, peer: string): Promise<LeftThere> => {
+  const nodes = await nodesOf(client, peer);
+  const pods = await Promise.all(nodes.map((node) => podsOn(client, node)));
+  const offloadings = (await client.list(fluviaRef('NamespaceOffloading')))
+    .items as unknown as readonly NamespaceOffloading[];
+  const twins = offloadings.flatMap((offloading) =>
+    (offloading.status?.peers ?? []).flatMap((status) =>
+      status.peer === peer && status.twin !== undefined ? [status.twin] : [],
+    ),
+  );
+  return { twins: twins.toSorted(), pods: pods.flat().length };
+};
+
+/** What to tell of it. `own` is this cluster's name, as the peer knows it. */
+export const leftThereText = (peer: string, own: string, { twins, pods }: LeftThere): string => {
+  const held = [
+    ...(twins.length === 0 ? [] : [`namespaces ${twins.join(', ')}`]),
+    ...(pods === 0 ? [] : [`${pods} pod${pods === 1 ? '' : 's'} of this cluster, perhaps running`]),
+    `Peer ${own}`,
+  ];
+  return `${peer} may not have heard of it. There may be left over there: ${held.join('; ')}. It cleans up by itself when it reaches this cluster again; else run there: fluviactl unpeer ${own}`;
+};
+
+/** A node that stands for the peer: its pods are let go, so that their owners make them again. */
+const removeNode = async (client: KubeClient, name: string): Promise<void> => {
+  for (const pod of await podsOn(client, name)) {
+    const { namespace, uid } = pod.metadata;
+    await stripFinalizers(client, POD, pod, (finalizer) => finalizer === FINALIZERS.floated);
+    await client.delete(POD, pod.metadata.name, namespace, {
+      gracePeriodSeconds: 0,
+      ...(uid === undefined ? {} : { uid }),
+    });
+  }
+  await client.delete(LEASE, name, 'kube-node-lease');
+  const node = await client.get(NODE, name);
+  if (node !== undefined) {
+    await removeForSure(client, NODE, node);
+  }
+};
+
+/** What the peer has here as a consumer: its namespaces, its shadows and the account that they are kept by. */
+const removeTwins = async (client: KubeClient, clusterID: string): Promise<void> => {
+  const twins = await client.list(NAMESPACE, { labelSelector: `${LABELS.origin}=${clusterID}` });
+  const shadows = fluviaRef('ShadowPod');
+  for (const { metadata } of twins.items) {
+    await client.delete(NAMESPACE, metadata.name);
+    const { items } = await client.list(shadows, { namespace: metadata.name });
+    await Promise.all(items.map((shadow) => removeForSure(client, shadows, shadow)));
+  }
+  await client.delete(SERVICE_ACCOUNT, clusterID, PEERS_NAMESPACE);
+};
+
 /**
- * Removes a peer that is gone for good, where the controller can't end the peering in good order: its objects and the
- * nodes that stand for it. Pods on those nodes are then made again by their owners.
+ * Removes a peer that is gone for good, where the controller can't end the peering in good order, or not yet: its objects,
+ * the nodes that stand for it with the pods bound to them, its twins. Asks nobody but this cluster's API server and waits
+ * for no finalizer.
  */
 export const forgetPeer = async (client: KubeClient, peer: string): Promise<void> => {
+  const resource = fluviaRef('Peer');
+  const object = await client.get<Peer & KubeObject>(resource, peer);
+  for (const node of await nodesOf(client, peer)) {
+    await removeNode(client, node);
+  }
   for (const kind of ABOUT_A_PEER) {
-    const resource = fluviaRef(kind);
-    const { items } = await client.list<KubeObject & { readonly spec: { readonly peer?: string } }>(resource);
-    for (const object of items.filter((item) => item.spec.peer === peer)) {
-      if (kind === 'VirtualNode') {
-        const node = await client.get(NODE, object.metadata.name);
-        if (node !== undefined) {
-          await removeForSure(client, NODE, node);
-        }
-      }
-      await removeForSure(client, resource, object);
+    const ref = fluviaRef(kind);
+    const { items } = await client.list<KubeObject & { readonly spec: { readonly peer?: string } }>(ref);
+    for (const item of items.filter(({ spec }) => spec.peer === peer)) {
+      await removeForSure(client, ref, item);
     }
   }
-  const resource = fluviaRef('Peer');
-  const object = await client.get(resource, peer);
   if (object !== undefined) {
+    await removeTwins(client, object.spec.clusterID);
     await removeForSure(client, resource, object);
   }
 };

@@ -60,5 +60,6 @@ export const gatherInfo = async (cluster: Cluster, signal: AbortSignal): Promise
     virtualNodes,
     offloadings,
     podsByNode: new Map(counts),
+    nowMs: Date.now(),
   };
 };

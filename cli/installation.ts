@@ -8,6 +8,8 @@ import type { Cluster } from './context.ts';
 export interface Installation {
   readonly clusterName: string;
   readonly image: string;
+  /** Version of Fluvia; undefined where the installer did not note it. */
+  readonly version?: string;
   readonly controllersReady: number;
   readonly controllers: number;
   readonly agentsReady: number;
@@ -39,9 +41,11 @@ export const findInstallation = async ({ client }: Cluster): Promise<Installatio
   if (deployment === undefined || container === undefined) {
     return undefined;
   }
+  const version = deployment.metadata.labels?.['app.kubernetes.io/version'];
   return {
     clusterName: container.env?.find((e) => e.name === 'FLUVIA_CLUSTER_NAME')?.value ?? '',
     image: container.image,
+    ...(version === undefined ? {} : { version }),
     controllers: deployment.spec.replicas ?? 0,
     controllersReady: deployment.status?.['readyReplicas'] ?? 0,
     agents: daemonSet?.status?.['desiredNumberScheduled'] ?? 0,

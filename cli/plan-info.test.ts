@@ -1,13 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import type { Condition } from '../api/conditions.ts';
 import type { Claim } from '../api/v1alpha1/claim.ts';
+import type { FabricNode } from '../api/v1alpha1/fabric-node.ts';
 import type { Peer } from '../api/v1alpha1/peer.ts';
 import type { VirtualNode } from '../api/v1alpha1/virtual-node.ts';
 import { formatTree } from './output/tree.ts';
 import { peeringProgress, sideTrouble } from './peer-progress.ts';
 import { infoTree, planInfo, problemsOf, type InfoWorld } from './plan-info.ts';
 import { uninstallObstacle } from './plan-uninstall.ts';
-import { podTrouble } from './rollout.ts';
+import { nodesTrouble, podTrouble } from './rollout.ts';
 
 const condition = (type: string, status: Condition['status'] = 'True', message = 'fine'): Condition => ({
   type,
@@ -81,6 +82,7 @@ const world: InfoWorld = {
   virtualNodes: [node],
   offloadings: [],
   podsByNode: new Map([['fluvia-east', 3]]),
+  nowMs: Date.parse('2026-01-01T00:01:30Z'),
 };
 
 describe('info', () => {
@@ -113,6 +115,36 @@ describe('info', () => {
       'peer east: silent',
       'peer east, network: nothing is said of NetworkReady yet',
     ]);
+  });
+});
+
+describe('nodes', () => {
+  const fabricNode = (name: string, ready: Condition | undefined, heartbeatAt: string): FabricNode => ({
+    ...object('FabricNode', name),
+    spec: { nodeAddress: '192.0.2.1', podRanges: [], externalAddress: '10.70.0.1' },
+    status: { heartbeatAt, conditions: ready === undefined ? [] : [ready] },
+  });
+  const noNft = condition('Ready', 'False', 'nft is not installed on this node');
+  const nodes = [
+    fabricNode('a', condition('Ready'), '2026-01-01T00:01:00Z'),
+    fabricNode('b', noNft, '2026-01-01T00:01:20Z'),
+    fabricNode('c', condition('Ready'), '2026-01-01T00:00:10Z'),
+  ];
+
+  it('that an agent can’t serve, or whose agent is silent, are problems, and people see them in the tree', () => {
+    const info = planInfo({ ...world, fabricNodes: nodes });
+    expect(problemsOf(info)).toEqual([
+      'node b: nft is not installed on this node',
+      'node c: its agent has said nothing since 2026-01-01T00:00:10Z',
+    ]);
+    expect(formatTree(infoTree(info))).toContain('✗ node b: nft is not installed on this node');
+  });
+
+  it('are named by install --wait until each is served', () => {
+    expect(nodesTrouble(nodes, 3)).toBe('node b: nft is not installed on this node');
+    expect(nodesTrouble([fabricNode('d', undefined, '')], 1)).toBe('node d: its agent has not reported yet');
+    expect(nodesTrouble(nodes.slice(0, 1), 2)).toBe('1 of 2 nodes are not known yet');
+    expect(nodesTrouble(nodes.slice(0, 1), 1)).toBeUndefined();
   });
 });
 

@@ -28,7 +28,12 @@ export interface InfoWorld {
   readonly offloadings: readonly NamespaceOffloading[];
   /** Virtual node → pods of this cluster on it. */
   readonly podsByNode: ReadonlyMap<string, number>;
+  /** Milliseconds since the epoch. */
+  readonly nowMs: number;
 }
+
+/** An agent reports every 10 s; one that has been silent for so long is not well, whatever it said last. */
+const SILENT_MS = 60_000;
 
 /** A yes-or-no statement with what it is based on. */
 export interface Health {
@@ -169,6 +174,14 @@ const peerInfo = (world: InfoWorld, peer: Peer): PeerInfo => {
   };
 };
 
+const nodeHealth = (node: FabricNode, nowMs: number): Health => {
+  const health = healthOf(node.status?.conditions, 'Ready');
+  const heardMs = Date.parse(node.status?.heartbeatAt ?? '');
+  return health.ok && nowMs - heardMs > SILENT_MS
+    ? { ok: false, message: `its agent has said nothing since ${node.status?.heartbeatAt ?? ''}` }
+    : health;
+};
+
 /** The data of `info`. Pure. */
 export const planInfo = (world: InfoWorld): Info => {
   const { installation, networkConfig } = world;
@@ -196,7 +209,7 @@ export const planInfo = (world: InfoWorld): Info => {
       ...(implementation === undefined ? {} : { wireguard: implementation }),
       nodes: byName(world.fabricNodes).map((node) => ({
         name: node.metadata.name,
-        ready: healthOf(node.status?.conditions, 'Ready'),
+        ready: nodeHealth(node, world.nowMs),
       })),
     },
     peers: byName(world.peers).map((peer) => peerInfo(world, peer)),

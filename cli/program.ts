@@ -65,7 +65,9 @@ export const runCli = async (argv: readonly string[], cli: CliContext): Promise<
       cli.terminal.err(`${cli.terminal.style('red', 'Error:')} ${line}\n`);
       const advice =
         next ?? (exitCode === EXIT.usage ? `see: ${cli.program} ${argv[0] ?? ''} --help` : undefined);
-      cli.terminal.err(advice === undefined ? '' : `Next:  ${advice}\n`);
+      // hints are written for fluviactl; as a plugin of kubectl it is called otherwise
+      const said = advice?.replaceAll(/\bfluviactl /g, `${cli.program} `);
+      cli.terminal.err(said === undefined ? '' : `Next:  ${said}\n`);
     }
     return exitCode;
   }

@@ -1,4 +1,6 @@
 import { NAMES, SYSTEM_NAMESPACE } from '../api/labels.ts';
+import type { FabricNode } from '../api/v1alpha1/fabric-node.ts';
+import { fluviaRef } from '../deploy/manifests/refs.ts';
 import type { KubeClient } from '../runtime/kube/client.ts';
 import { DAEMON_SET, DEPLOYMENT, POD } from '../runtime/kube/resources.ts';
 import type { KubeObject } from '../runtime/kube/types.ts';
@@ -76,6 +78,20 @@ const isRolledOut = (
   );
 };
 
+/** Which nodes their agents can't or don't yet serve, and why; undefined when all of them are served. */
+export const nodesTrouble = (nodes: readonly FabricNode[], agents: number): string | undefined => {
+  const troubles = nodes.flatMap(({ metadata, status }) => {
+    const ready = status?.conditions?.find((c) => c.type === 'Ready');
+    return ready?.status === 'True'
+      ? []
+      : [`node ${metadata.name}: ${ready?.message ?? 'its agent has not reported yet'}`];
+  });
+  if (troubles.length > 0) {
+    return troubles.slice(0, 3).join('; ');
+  }
+  return nodes.length < agents ? `${agents - nodes.length} of ${agents} nodes are not known yet` : undefined;
+};
+
 /** Whether agents and controllers of the newest manifest are all Ready, or what is missing. */
 export const rolloutProgress = async (client: KubeClient): Promise<Progress<string>> => {
   const [deployment, daemonSet, ...stores] = await Promise.all([
@@ -99,6 +115,11 @@ export const rolloutProgress = async (client: KubeClient): Promise<Progress<stri
         isRolledOut(store, [1, of(store, 'updatedReplicas'), of(store, 'readyReplicas')]),
     );
   if (done) {
+    const { items } = await client.list<FabricNode>(fluviaRef('FabricNode'));
+    const waitingFor = nodesTrouble(items, agents);
+    if (waitingFor !== undefined) {
+      return { waitingFor };
+    }
     return { done: `${replicas} controllers, ${agents} agent${agents === 1 ? '' : 's'}` };
   }
   const pods = await client.list<WaitingPod>(POD, {

@@ -233,6 +233,8 @@ export const removeKinds = async (client: KubeClient, signal: AbortSignal): Prom
 /** Policies, rights, services, namespaces. */
 export const removeRest = async (client: KubeClient, signal: AbortSignal): Promise<void> => {
   for (const resource of [
+    resources.MUTATING_ADMISSION_POLICY_BINDING,
+    resources.MUTATING_ADMISSION_POLICY,
     resources.VALIDATING_ADMISSION_POLICY_BINDING,
     resources.VALIDATING_ADMISSION_POLICY,
     resources.CLUSTER_ROLE_BINDING,

@@ -83,3 +83,15 @@ export const whyNotAnnounceable = (cidr: Cidr): string | undefined => {
   const special = SPECIAL.find(([range]) => cidrContains(range, cidr) || cidrContains(cidr, range));
   return special === undefined ? undefined : `overlaps the ${special[1]} range`;
 };
+
+/** Private and shared address space (RFC 1918, RFC 6598, RFC 2544): a view elsewhere would take the place of real hosts. */
+const PRIVATE: readonly Cidr[] = [
+  { base: 0x0a000000, prefix: 8 },
+  { base: 0xac100000, prefix: 12 },
+  { base: 0xc0a80000, prefix: 16 },
+  { base: 0x64400000, prefix: 10 },
+  { base: 0xc6120000, prefix: 15 },
+];
+
+/** isPrivate says whether the range holds no public address. */
+export const isPrivate = (cidr: Cidr): boolean => PRIVATE.some((range) => cidrContains(range, cidr));

@@ -65,6 +65,18 @@ describe('planViews', () => {
     ]);
   });
 
+  it.each([['8.8.8.0/24'], ['1.1.1.0/24'], ['172.32.0.0/16'], ['192.0.0.0/8'], ['100.128.0.0/16']])(
+    'never takes the place of public addresses: %s is seen elsewhere, also where a view of old said otherwise',
+    (real) => {
+      for (const existing of [[], [{ purpose: 'Pod' as const, real, view: real }]]) {
+        const announcedRanges = { podCIDRs: [real], externalCIDR: '10.71.0.0/16' };
+        const pools = ['10.128.0.0/9', '11.0.0.0/8'];
+        const [pods] = planViews({ announced: announcedRanges, existing, occupied: OURS, pools });
+        expect(pods?.view).not.toBe(real);
+      }
+    },
+  );
+
   it('never overlaps anything, keeps lengths, and is a bijection', () => {
     fc.assert(
       fc.property(fc.array(announced, { minLength: 1, maxLength: 6 }), (peers) => {

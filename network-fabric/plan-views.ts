@@ -2,7 +2,7 @@
 import { cidrsOverlap, formatCidr, parseCidr, type Cidr } from '../api/ip-range.ts';
 import { ERROR_CODES, FluviaError } from '../api/errors.ts';
 import type { ViewRange } from '../api/v1alpha1/view.ts';
-import { firstFreeBlock, whyNotAnnounceable } from './ipam.ts';
+import { firstFreeBlock, isPrivate, whyNotAnnounceable } from './ipam.ts';
 
 /** What a cluster says of itself. */
 export interface AnnouncedRanges {
@@ -60,7 +60,7 @@ const exhausted = (wanted: Wanted, pools: readonly string[]): FluviaError =>
 
 /**
  * planViews gives `spec.theirs`: what has a view that is still clear keeps it; else the view is the real range itself
- * where that overlaps nothing, else the first free block of equal length.
+ * where that is private and overlaps nothing, else the first free block of equal length.
  * @throws {FluviaError} of {@link checkAnnounced}, or POOL_EXHAUSTED.
  */
 export const planViews = (request: ViewRequest): ViewRange[] => {
@@ -76,7 +76,8 @@ export const planViews = (request: ViewRequest): ViewRange[] => {
     const old = request.existing.find((range) => range.purpose === purpose && range.real === real);
     if (old === undefined) continue;
     const view = parseCidr(old.view);
-    if (view.prefix !== parseCidr(real).prefix || !isClear(view, taken)) continue;
+    const isPublic = old.view === real && !isPrivate(view);
+    if (view.prefix !== parseCidr(real).prefix || !isClear(view, taken) || isPublic) continue;
     kept.set(real, { purpose, real, view: old.view });
     taken.push(view);
   }
@@ -85,9 +86,11 @@ export const planViews = (request: ViewRequest): ViewRange[] => {
     if (old !== undefined) return old;
     const real = parseCidr(range.real);
     const obstacles = [...taken, ...avoided];
-    const view = isClear(real, obstacles)
-      ? real
-      : firstFreeBlock(request.pools.map(parseCidr), real.prefix, [...occupied, ...obstacles]);
+    // Never a public range as it is: a peer that announces 8.8.8.0/24 would get what this cluster sends to its DNS.
+    const view =
+      isPrivate(real) && isClear(real, obstacles)
+        ? real
+        : firstFreeBlock(request.pools.map(parseCidr), real.prefix, [...occupied, ...obstacles]);
     if (view === undefined) throw exhausted(range, request.pools);
     taken.push(view);
     return { ...range, view: formatCidr(view) };

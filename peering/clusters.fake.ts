@@ -33,7 +33,11 @@ export const startFakeCluster = async (name: string): Promise<FakeCluster> => {
     stopper = new AbortController();
     term += 1;
     const deps = fakeDeps(kube, { name, signal: stopper.signal, leaderTransitions: term });
-    return startPeering(deps, { listenPort: port, listenHost: '127.0.0.1' }, stopper.signal);
+    return startPeering(
+      deps,
+      { listenPort: port, listenHost: '127.0.0.1', tellEndForMs: 1500 },
+      stopper.signal,
+    );
   };
   let peering = await start(0);
   const { port } = peering;

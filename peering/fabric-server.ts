@@ -27,7 +27,8 @@ export interface FabricBackend {
     request: ContainerStreamRequest,
     signal: AbortSignal,
   ): Promise<ContainerStreamResponse>;
-  leave(): void;
+  /** Resolves once the end of the peering is recorded here, so that a crash after it loses nothing. */
+  leave(): Promise<void>;
   readonly log: Logger;
 }
 
@@ -139,12 +140,16 @@ export const fabricImplementation = (backend: FabricBackend): object => {
       afterHello();
       return {};
     }),
-    Leave: unary<Empty, Empty>(() => {
-      afterHello();
-      // After the answer is on its way.
-      setImmediate(() => backend.leave());
-      return {};
-    }),
+    Leave: (_call: ServerUnaryCall<Empty, Empty>, callback: sendUnaryData<Empty>): void => {
+      const leave = async (): Promise<void> => {
+        afterHello();
+        await backend.leave();
+      };
+      leave().then(
+        () => callback(null, {}),
+        (error: unknown) => callback(toServiceError(error)),
+      );
+    },
     Follow: (call: ServerDuplexStream<FollowRequest, FollowEvent>): void => {
       const follow = async (): Promise<void> => {
         afterHello();

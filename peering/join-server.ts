@@ -118,7 +118,7 @@ export const createJoinHandler = (options: JoinServerOptions): JoinHandler => {
       if (there?.spec.clusterID === facts.clusterID) return there;
       throw new FluviaError(ERROR_CODES.CONFLICT, `the name ${facts.name} is taken by another peer`, {
         kind: 'terminal',
-        hint: 'install one of both clusters under another name (fluviactl install --name)',
+        hint: 'install one of both clusters under another name (fluviactl install --cluster-name NAME)',
       });
     }
   };

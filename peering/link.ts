@@ -54,7 +54,8 @@ export interface LinkOptions {
   readonly collections: readonly Collection[];
   readonly containerHandler: () => ContainerStreamHandler | undefined;
   /** The pinned identity said that the peering is over. */
-  readonly onLeft: (how: 'Leave' | 'NotPeered') => void;
+  /** Records that the other side has ended the peering; rejects when that failed. */
+  readonly onLeft: (how: 'Leave' | 'NotPeered') => Promise<void>;
 }
 
 /** A link with the ends that `peering/` itself uses. */
@@ -250,7 +251,8 @@ export const createLink = (options: LinkOptions): LinkEnd => {
     } catch (error) {
       const seen = /\(fluvia-term (\d{1,15})\)/.exec(messageOf(error))?.[1];
       if (seen !== undefined) term.raiseAbove(Number(seen));
-      if (error instanceof FluviaError && error.code === ERROR_CODES.NOT_PEERED) onLeft('NotPeered');
+      if (error instanceof FluviaError && error.code === ERROR_CODES.NOT_PEERED)
+        onLeft('NotPeered').catch(() => undefined); // the next dial is told again
       throw error;
     }
   };

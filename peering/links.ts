@@ -27,7 +27,7 @@ export interface LinkSetOptions {
   readonly clock: Clock;
   readonly log: Logger;
   /** The other side said that the peering is over. */
-  readonly onLeft: (peer: Peer, how: 'Leave' | 'NotPeered') => void;
+  readonly onLeft: (peer: Peer, how: 'Leave' | 'NotPeered') => Promise<void>;
   /** A link's state or problem changed. */
   readonly onChange: (peer: string) => void;
 }

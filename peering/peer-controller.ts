@@ -5,7 +5,7 @@ import type { Peer } from '../api/v1alpha1/peer.ts';
 import type { VirtualNode } from '../api/v1alpha1/virtual-node.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
 import { equalJson } from '../runtime/kube/apply.ts';
-import { runController, watchSource } from '../runtime/kube/controller.ts';
+import { runController, watchSource, type ReconcileResult } from '../runtime/kube/controller.ts';
 import { isAlreadyExists } from '../runtime/kube/errors.ts';
 import { addFinalizer, isDeleting, removeFinalizer } from '../runtime/kube/finalizers.ts';
 import { SERVICE_ACCOUNT, type ResourceRef } from '../runtime/kube/resources.ts';
@@ -27,7 +27,11 @@ export interface PeerControllerOptions {
   readonly queue: WorkQueue;
   /** Peers whose other side has ended the peering: they aren't told of its end. */
   readonly leftByPeer: ReadonlySet<string>;
+  /** How long the other side's answer to the end of the peering is waited for, from the deletion, in milliseconds. */
+  readonly tellEndForMs: number;
 }
+
+const TELL_AGAIN_AFTER_MS = 1500;
 
 /** The queue of the Peer controller: link changes are added from outside. */
 export const createPeerQueue = (deps: ControllerDeps): WorkQueue => createWorkQueue({ clock: deps.clock });
@@ -74,23 +78,34 @@ export const runPeerController = (options: PeerControllerOptions, signal: AbortS
     }
   };
 
-  const tellEnd = async (peer: Peer): Promise<void> => {
-    if (leftByPeer.has(peer.metadata.uid ?? '')) return;
+  const tellEnd = async (peer: Peer): Promise<boolean> => {
+    if (leftByPeer.has(peer.metadata.uid ?? '')) return true;
     const heard = (await links.end(peer.metadata.name)?.leave()) ?? false;
-    if (!heard) await leaveByDialling(peer, identity, deps.leaderTransitions, deps.log, signal);
+    return heard || (await leaveByDialling(peer, identity, deps.leaderTransitions, deps.log, signal));
   };
 
-  const cleanUp = async (peer: Peer): Promise<void> => {
+  const cleanUp = async (peer: Peer): Promise<ReconcileResult> => {
     const finalizers = peer.metadata.finalizers ?? [];
-    if (!finalizers.includes(FINALIZERS.cleanup)) return;
+    if (!finalizers.includes(FINALIZERS.cleanup)) return {};
     if (finalizers.some((name) => name.startsWith(`${GROUP}/`) && name !== FINALIZERS.cleanup)) {
       // Offloading drains what runs over there first, and needs the link for it; it gives up by itself when the other side
       // is dead. Its going wakes this controller.
       links.ensure(peer);
-      return;
+      return {};
     }
-    // The other side is told if it can be; what is here goes in any case.
-    await tellEnd(peer);
+    // The other side is told if it can be (its leader may just be changing); what is here goes in any case.
+    if (!(await tellEnd(peer))) {
+      const waitedMs = clock.now().getTime() - Date.parse(peer.metadata.deletionTimestamp ?? '');
+      if (waitedMs < options.tellEndForMs) {
+        links.ensure(peer);
+        return { requeueAfterMs: TELL_AGAIN_AFTER_MS };
+      }
+      events.record(peer, {
+        type: 'Warning',
+        reason: 'PeerNotTold',
+        note: `${peer.metadata.name} could not be told that the peering has ended: unpeer there, too.`,
+      });
+    }
     const name = peer.metadata.name;
     links.remove(name);
     for (const [resource, informer] of dependents) {
@@ -105,6 +120,7 @@ export const runPeerController = (options: PeerControllerOptions, signal: AbortS
     if (!shared) await client.delete(SERVICE_ACCOUNT, peer.spec.clusterID, PEERS_NAMESPACE, { signal });
     await removeFinalizer(client, PEER, peer, FINALIZERS.cleanup, { signal });
     deps.log.info('a peering has ended', { peer: name });
+    return {};
   };
 
   const writeStatus = async (peer: Peer): Promise<void> => {
@@ -139,24 +155,24 @@ export const runPeerController = (options: PeerControllerOptions, signal: AbortS
     }
   };
 
-  const reconcile = async (name: string): Promise<void> => {
+  const reconcile = async (name: string): Promise<ReconcileResult> => {
     const peer = peers.get(undefined, name);
     if (peer === undefined) {
       // The join handler makes a link a moment before the watch tells of its Peer.
       const there =
         links.get(name) === undefined ? undefined : await client.get<Peer>(PEER, name, undefined, { signal });
       if (there === undefined) links.remove(name);
-      return;
+      return {};
     }
     if (isDeleting(peer)) {
-      await cleanUp(peer);
-      return;
+      return cleanUp(peer);
     }
     const held = await addFinalizer(client, PEER, peer, FINALIZERS.cleanup, { signal });
-    if (held === undefined) return;
+    if (held === undefined) return {};
     await ensureAccount(peer);
     links.ensure(peer);
     await writeStatus(peer);
+    return {};
   };
 
   return runController(

@@ -54,12 +54,25 @@ export const planJoin = (facts: JoinFacts, world: JoinWorld): JoinPlan => {
     );
   }
   const existing = peers.find((peer) => peer.spec.clusterID === facts.clusterID);
+  // A retry after the used-up Invite was deleted: its Peer tells by which invite it came.
+  const isRetry = existing?.spec.inviteID === facts.inviteID && existing.spec.pins.includes(facts.pin);
+  // Before anything is said of names: who has no invite must not learn whom this cluster is peered with.
+  if (invite === undefined && !isRetry) {
+    if (peers.some((peer) => peer.spec.inviteID === facts.inviteID)) {
+      throw refuse(ERROR_CODES.INVITE_USED, 'the invite was used by another cluster', ANOTHER);
+    }
+    throw refuse(
+      ERROR_CODES.INVITE_INVALID,
+      'the inviting cluster has no such invite: it was used up or revoked',
+      ANOTHER,
+    );
+  }
   const sameName = peers.find((peer) => peer.metadata.name === facts.name);
   if (facts.name === own.name || (sameName !== undefined && sameName !== existing)) {
     throw refuse(
       ERROR_CODES.CONFLICT,
       `the name ${facts.name} is taken: ${facts.name === own.name ? 'the inviting cluster has it itself' : 'another peer of the inviting cluster has it'}`,
-      'install one of both clusters under another name (fluviactl install --name), or unpeer the other one first',
+      'install one of both clusters under another name (fluviactl install --cluster-name NAME), or unpeer the other one first',
     );
   }
   if (existing !== undefined && existing.metadata.name !== facts.name) {
@@ -75,20 +88,7 @@ export const planJoin = (facts: JoinFacts, world: JoinWorld): JoinPlan => {
       hint: 'try again in a few seconds',
     });
   }
-  if (invite === undefined) {
-    // A retry after the used-up Invite was deleted: its Peer tells by which invite it came.
-    if (existing?.spec.inviteID === facts.inviteID && existing.spec.pins.includes(facts.pin)) {
-      return { record: false, existing };
-    }
-    if (peers.some((peer) => peer.spec.inviteID === facts.inviteID)) {
-      throw refuse(ERROR_CODES.INVITE_USED, 'the invite was used by another cluster', ANOTHER);
-    }
-    throw refuse(
-      ERROR_CODES.INVITE_INVALID,
-      'the inviting cluster has no such invite: it was used up or revoked',
-      ANOTHER,
-    );
-  }
+  if (invite === undefined) return { record: false, existing };
   const recorded = invite.spec.usedBy.some((u) => u.pin === facts.pin && u.clusterID === facts.clusterID);
   if (!facts.roles.every((role) => invite.spec.roles.includes(role)) || facts.roles.length === 0) {
     throw refuse(

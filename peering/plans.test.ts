@@ -197,6 +197,13 @@ describe('planJoin', () => {
     expect(code({ ...facts, ...f }, { ...world, ...w })).toBe(wanted);
   });
 
+  it('tells a stranger without an invite nothing of the names here', () => {
+    const peers = [peer('secret', 'c9', 'p9')];
+    for (const name of ['secret', 'east', 'unknown']) {
+      expect(code({ ...facts, name }, { ...world, invite: undefined, peers })).toBe('INVITE_INVALID');
+    }
+  });
+
   it('admits no more joiners than uses, whatever the order', () => {
     fc.assert(
       fc.property(

@@ -9,6 +9,7 @@ import type { KubeClient } from '../runtime/kube/client.ts';
 import { isAlreadyExists, isConflict } from '../runtime/kube/errors.ts';
 import { SECRET } from '../runtime/kube/resources.ts';
 import type { Secret } from '../runtime/kube/types.ts';
+import { checkToken } from './check-token.ts';
 import { readPublicIdentity } from './identity.ts';
 import { fingerprintOf } from './keys.ts';
 import { joinSecret, joinSecretName, readJoinError } from './join-secret.ts';
@@ -93,6 +94,10 @@ export const requestJoin = async (
   const { namespace = SYSTEM_NAMESPACE, signal } = options;
   const invite = parseToken(token);
   const own = await readPublicIdentity(client, { namespace, signal });
+  const { items: peers } = await client.list<Peer>(PEER, { signal });
+  const now = (options.clock ?? systemClock).now().getTime();
+  // The controller looks again; what can be told now needs no Secret.
+  checkToken(invite, own, peers, now, options.roles);
   const name = joinSecretName(invite.id);
   await createSecret(client, token, invite, namespace, options);
   try {
@@ -177,7 +182,7 @@ export const requestUnpeer = async (
         ERROR_CODES.TIMEOUT,
         `${left} of peering ${peerName} is not gone after ${options.timeoutMs / 1000} s`,
         {
-          hint: `${controllerHint}; it goes on removing it, so look again`,
+          hint: `${controllerHint}; it goes on removing it, so look again; if the peer is gone for good: fluviactl unpeer ${peerName} --forget`,
         },
       ),
   );

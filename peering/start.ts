@@ -35,7 +35,12 @@ export interface PeeringOptions {
   readonly listenPort: number;
   /** Default: all addresses. */
   readonly listenHost?: string;
+  /** How long unpeering goes on trying to tell the other side, milliseconds. Default 30 s. */
+  readonly tellEndForMs?: number;
 }
+
+/** Longer than a controller's failover at the other side takes. */
+const TELL_END_FOR_MS = 30_000;
 
 /**
  * Starts listening, dialling and the controllers of peering; they run until `signal` aborts. Resolves when identity, listener
@@ -55,17 +60,20 @@ export const startPeering = async (
   const queue = createPeerQueue(deps);
   const leftByPeer = new Set<string>();
 
-  const onLeft = (peer: Peer, how: 'Leave' | 'NotPeered'): void => {
+  const onLeft = async (peer: Peer, how: 'Leave' | 'NotPeered'): Promise<void> => {
     const { name, uid } = peer.metadata;
     if (uid === undefined || leftByPeer.has(uid)) return;
     leftByPeer.add(uid);
     log.info('the other side has ended the peering', { peer: name, how });
     events.record(peer, { type: 'Normal', reason: 'PeeringEnded', note: `${name} has ended the peering.` });
-    client.delete(PEER, name, undefined, { uid }).catch((err: unknown) => {
-      // The next NotPeered tries again.
+    try {
+      await client.delete(PEER, name, undefined, { uid });
+    } catch (err) {
+      // The next Leave or NotPeered tries again.
       leftByPeer.delete(uid);
       log.warn('a Peer could not be deleted', { peer: name, err });
-    });
+      throw err;
+    }
   };
   const { events } = deps;
 
@@ -108,7 +116,10 @@ export const startPeering = async (
   });
 
   const controllers = [
-    runPeerController({ deps, links, identity, queue, leftByPeer }, signal),
+    runPeerController(
+      { deps, links, identity, queue, leftByPeer, tellEndForMs: options.tellEndForMs ?? TELL_END_FOR_MS },
+      signal,
+    ),
     runInviteController(deps, signal),
     runJoinController(deps, identity, signal),
     runClaimController(deps, links, signal),

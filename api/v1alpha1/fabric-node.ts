@@ -26,7 +26,9 @@ export const FabricNodeKind = defineKind({
       )
       .max(64)
       .optional()
-      .describe("Answers of homes whose `fence` pods are on this node; there is none where there are no such pods."),
+      .describe(
+        'Answers of homes whose `fence` pods are on this node; there is none where there are no such pods.',
+      ),
   }),
   status: z.object({
     vxlanMAC: z

@@ -33,6 +33,9 @@ const info = async (cli: CliContext, peer: string | undefined, flags: InfoFlags)
   cli.terminal.out(
     format === 'json' || format === 'yaml' ? formatData(data, format) : formatTree(infoTree(data)),
   );
+  if (problemsOf(data).length > 0) {
+    throw new DegradedError();
+  }
 };
 
 const status = async (cli: CliContext, flags: InfoFlags): Promise<void> => {
@@ -61,7 +64,11 @@ const status = async (cli: CliContext, flags: InfoFlags): Promise<void> => {
 /** `fluviactl info [PEER]` and `fluviactl status`. */
 export const registerInfo = (program: Command, cli: CliContext): void => {
   withClusterFlags(
-    program.command('info').description('show the cluster, its network, peers and open namespaces'),
+    program
+      .command('info')
+      .description(
+        'show the cluster, its network, peers and open namespaces; exits 3 when something is degraded',
+      ),
   )
     .argument('[peer]', 'only this peer')
     .option('-o, --output <format>', 'json or yaml')

@@ -1,17 +1,17 @@
 import { Option, type Command } from 'commander';
 import { DnsLabel } from '../../api/cluster-id.ts';
-import { ANNOTATIONS, LABELS, NAMES, SYSTEM_NAMESPACE } from '../../api/labels.ts';
+import { ANNOTATIONS, NAMES, SYSTEM_NAMESPACE } from '../../api/labels.ts';
 import type { NetworkConfig } from '../../api/v1alpha1/network-config.ts';
 import { installStages } from '../../deploy/manifests/manifest.ts';
 import { fluviaRef } from '../../deploy/manifests/refs.ts';
 import type { InstallOptions } from '../../deploy/manifests/options.ts';
 import { toYaml } from '../../deploy/yaml.ts';
 import { Endpoint } from '../../peering/token.ts';
-import { CRD, DAEMON_SET, SERVICE } from '../../runtime/kube/resources.ts';
-import type { KubeObject } from '../../runtime/kube/types.ts';
+import { CRD, DAEMON_SET, MUTATING_ADMISSION_POLICY, SERVICE } from '../../runtime/kube/resources.ts';
 import { applyStages } from '../apply-stages.ts';
 import { gatherCidrEvidence } from '../cidr-evidence.ts';
 import {
+  VERSION,
   withCluster,
   withClusterFlags,
   type CliContext,
@@ -19,11 +19,13 @@ import {
   type ClusterFlags,
 } from '../context.ts';
 import { usageError } from '../exit.ts';
+import { daemonSetWarnings, type DaemonSetView } from '../greedy-daemon-sets.ts';
 import { findInstallation, type Installation } from '../installation.ts';
 import { planObjectStore, type ObjectStoreFlags } from '../object-store.ts';
 import { planCIDRs, type CidrFlags } from '../plan-cidrs.ts';
 import { rolloutProgress } from '../rollout.ts';
 import { repeatable, seconds } from '../flags.ts';
+import { isNewer } from '../versions.ts';
 import { waitUntil } from '../wait.ts';
 
 interface InstallFlags extends ClusterFlags, CidrFlags, ObjectStoreFlags {
@@ -61,6 +63,16 @@ const imageOf = (cli: CliContext, flags: InstallFlags, installed: Installation |
     );
   }
   return image;
+};
+
+/** An older CLI would take back kinds and rights that the running version needs. */
+const refuseDowngrade = (cluster: Cluster, installed: Installation | undefined): void => {
+  if (installed?.version !== undefined && isNewer(installed.version, VERSION)) {
+    throw usageError(
+      `Fluvia ${installed.version} is installed there, newer than this ${VERSION} (${cluster.source})`,
+      `use fluviactl ${installed.version} or newer; to go back, uninstall first`,
+    );
+  }
 };
 
 /** A cluster that has peers keeps its name: theirs is the name of a Peer object over there. */
@@ -106,12 +118,22 @@ const keptOptions = async ({
   };
 };
 
+/** Kubernetes before 1.36 does not serve them as v1. */
+const servesMutatingPolicies = async ({ client }: Cluster): Promise<boolean> => {
+  const { resources } = await client.request<{ resources: readonly { readonly name: string }[] }>(
+    'GET',
+    '/apis/admissionregistration.k8s.io/v1',
+  );
+  return resources.some(({ name }) => name === MUTATING_ADMISSION_POLICY.plural);
+};
+
 const planOptions = async (
   cli: CliContext,
   cluster: Cluster,
   flags: InstallFlags,
 ): Promise<InstallOptions> => {
   const installed = await findInstallation(cluster);
+  refuseDowngrade(cluster, installed);
   const clusterName = nameOf(flags, installed);
   const image = imageOf(cli, flags, installed);
   await refuseRenaming(cluster, clusterName, installed);
@@ -143,39 +165,15 @@ const planOptions = async (
   return {
     clusterName,
     image,
+    version: VERSION,
     podCIDRs: pods.cidrs,
     serviceCIDRs: services.cidrs,
     ...(externalCIDR === undefined ? {} : { externalCIDR }),
     ...(viewPools === undefined ? {} : { viewPools }),
     ...(endpoints.length === 0 ? {} : { peeringEndpoints: endpoints }),
     ...(objectStore === undefined ? {} : { objectStore }),
+    hasMutatingPolicies: await servesMutatingPolicies(cluster),
   };
-};
-
-interface DaemonSetView extends KubeObject {
-  readonly spec: {
-    readonly template: {
-      readonly spec: {
-        readonly tolerations?: readonly { readonly key?: string; readonly operator?: string }[];
-        readonly affinity?: unknown;
-      };
-    };
-  };
-}
-
-/** DaemonSets that tolerate every taint would also land on the nodes that stand for peers. */
-const warnOfDaemonSets = async (cli: CliContext, cluster: Cluster): Promise<void> => {
-  const list = await cluster.client.list<DaemonSetView>(DAEMON_SET);
-  const greedy = list.items.filter(
-    ({ spec }) =>
-      spec.template.spec.tolerations?.some((t) => t.operator === 'Exists' && (t.key ?? '') === '') === true &&
-      !JSON.stringify(spec.template.spec.affinity ?? {}).includes(LABELS.virtualNode),
-  );
-  for (const { metadata } of greedy) {
-    cli.steps.warn(
-      `DaemonSet ${metadata.namespace ?? ''}/${metadata.name} tolerates every taint; keep it off virtual nodes by node affinity: ${LABELS.virtualNode} DoesNotExist`,
-    );
-  }
 };
 
 const install = async (cli: CliContext, flags: InstallFlags): Promise<void> =>
@@ -198,7 +196,9 @@ const install = async (cli: CliContext, flags: InstallFlags): Promise<void> =>
         }),
       );
     }
-    await warnOfDaemonSets(cli, cluster);
+    const daemonSets = await cluster.client.list<DaemonSetView>(DAEMON_SET);
+    const warnings = daemonSetWarnings(daemonSets.items, options.hasMutatingPolicies !== false);
+    warnings.forEach((text) => cli.steps.warn(text));
     cli.terminal.out(`Fluvia is installed in "${options.clusterName}".\n`);
   });
 

@@ -1,7 +1,7 @@
 import { Option, type Command } from 'commander';
 import { isConditionTrue, type Condition } from '../../api/conditions.ts';
 import { ERROR_CODES, FluviaError } from '../../api/errors.ts';
-import { API_VERSION, LABELS, NAMES, SYSTEM_NAMESPACE } from '../../api/labels.ts';
+import { API_VERSION, LABELS, NAMES, PEERS_NAMESPACE, SYSTEM_NAMESPACE } from '../../api/labels.ts';
 import type { NamespaceOffloading } from '../../api/v1alpha1/namespace-offloading.ts';
 import { fluviaRef } from '../../deploy/manifests/refs.ts';
 import { NAMESPACE } from '../../runtime/kube/resources.ts';
@@ -35,7 +35,7 @@ type UnoffloadFlags = ClusterFlags & Pick<OffloadFlags, 'wait' | 'timeout'>;
 const OFFLOADING = fluviaRef('NamespaceOffloading');
 
 const requireNamespace = async ({ client }: Cluster, name: string): Promise<KubeObject> => {
-  if (name === SYSTEM_NAMESPACE || name.startsWith('kube-')) {
+  if (name === SYSTEM_NAMESPACE || name === PEERS_NAMESPACE || name.startsWith('kube-')) {
     throw usageError(`namespace ${name} belongs to the cluster itself`, 'open a namespace of applications');
   }
   const namespace = await client.get(NAMESPACE, name);
@@ -86,6 +86,9 @@ const offload = async (cli: CliContext, name: string, flags: OffloadFlags): Prom
     await requireInstallation(cluster);
     await requireNamespace(cluster, name);
     await requirePeers(cluster, flags.peer ?? []);
+    if ((await cluster.client.get(OFFLOADING, NAMES.namespaceOffloading, name)) !== undefined) {
+      cli.steps.say(`Namespace ${name} is open already; what is given now is what holds.`);
+    }
     await cli.steps.run(`Namespace ${name} is opened`, () =>
       cluster.client.apply(
         OFFLOADING,

@@ -15,7 +15,7 @@ import {
   type ClusterFlags,
 } from '../context.ts';
 import { usageError } from '../exit.ts';
-import { forgetPeer } from '../forget-peer.ts';
+import { forgetPeer, leftThereText, readLeftThere } from '../forget-peer.ts';
 import { positive, repeatable, seconds } from '../flags.ts';
 import { requireInstallation } from '../installation.ts';
 import { peeringProgress, type PeerSide } from '../peer-progress.ts';
@@ -49,6 +49,7 @@ interface UnpeerFlags extends ClusterFlags {
   readonly remoteKubeconfig?: string;
   readonly remoteContext?: string;
   readonly forget?: boolean;
+  readonly force?: boolean;
   readonly timeout: number;
 }
 
@@ -287,7 +288,7 @@ const unpeerOne = async (
   name: string,
   flags: UnpeerFlags,
 ): Promise<void> => {
-  await requireInstallation(cluster);
+  const { clusterName } = await requireInstallation(cluster);
   const known = (await cluster.client.list(PEER)).items.map((p) => p.metadata.name);
   if (!known.includes(name)) {
     throw new FluviaError(ERROR_CODES.NOT_PEERED, `there is no peer "${name}" (${cluster.source})`, {
@@ -295,18 +296,25 @@ const unpeerOne = async (
       hint: known.length === 0 ? 'this cluster has no peers' : `peers are: ${known.join(', ')}`,
     });
   }
+  const isForgotten = flags.forget === true || flags.force === true;
+  const peer = await cluster.client.get<Peer>(PEER, name);
+  const there = await readLeftThere(cluster.client, name);
   await cli.steps.run(`Peering with ${name} has ended`, async (note) => {
     try {
-      const timeoutMs = flags.forget === true ? Math.min(FORGET_MS, flags.timeout) : flags.timeout;
+      const timeoutMs = isForgotten ? Math.min(FORGET_MS, flags.timeout) : flags.timeout;
       await requestUnpeer(cluster.client, name, { timeoutMs, signal: cli.signal });
     } catch (error) {
-      if (!(flags.forget === true && error instanceof FluviaError && error.code === ERROR_CODES.TIMEOUT)) {
+      if (!(isForgotten && error instanceof FluviaError && error.code === ERROR_CODES.TIMEOUT)) {
         throw error;
       }
       note('forgetting it');
       await forgetPeer(cluster.client, name);
     }
   });
+  const isToldThere = flags.remoteKubeconfig !== undefined || flags.remoteContext !== undefined;
+  if (peer?.status?.link?.state !== 'Up' && !isToldThere) {
+    cli.steps.warn(leftThereText(name, clusterName, there));
+  }
 };
 
 const unpeer = async (cli: CliContext, name: string, flags: UnpeerFlags): Promise<void> =>
@@ -381,6 +389,7 @@ export const registerPeering = (program: Command, cli: CliContext): void => {
   withRemote(withClusterFlags(program.command('unpeer').description('end a peering; pods come home first')))
     .argument('<peer>', 'name of the peer')
     .option('--forget', 'do not wait for the peer: for one that is gone for good')
+    .option('--force', 'the same as --forget')
     .option('--timeout <duration>', 'how long to wait', seconds, 120_000)
     .action((name: string, flags: UnpeerFlags) => unpeer(cli, name, flags));
 };

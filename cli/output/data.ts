@@ -1,4 +1,5 @@
 import { stringify } from 'yaml';
+import { safeText } from './safe-text.ts';
 import { ERROR_CODES, FluviaError } from '../../api/errors.ts';
 
 /** Forms in which a command gives its data. */
@@ -18,4 +19,4 @@ export const parseOutput = (value: string | undefined, allowed: readonly OutputF
 
 /** Data as JSON or YAML, with a final newline. */
 export const formatData = (data: unknown, format: 'json' | 'yaml'): string =>
-  format === 'json' ? `${JSON.stringify(data, undefined, 2)}\n` : stringify(data, { lineWidth: 0 });
+  safeText(format === 'json' ? `${JSON.stringify(data, undefined, 2)}\n` : stringify(data, { lineWidth: 0 }));

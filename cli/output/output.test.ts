@@ -1,5 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { ERROR_CODES, FluviaError } from '../../api/errors.ts';
+import { reportOf } from '../exit.ts';
 import { formatAge } from './age.ts';
+import { formatData } from './data.ts';
 import { createSteps, formatDuration } from './steps.ts';
 import { formatTable } from './table.ts';
 import type { Terminal } from './terminal.ts';
@@ -58,6 +61,31 @@ describe('formatTable', () => {
         ],
       ),
     ).toBe('NAME        LINK\neast        Up\nsomewhere\n');
+  });
+});
+
+describe('what a peer wrote', () => {
+  const hostile = 'up\u001B[2J\u001B]0;owned\u0007\u009B31m\r\u202Etxt\nfaked   Ready';
+  // oxlint-disable-next-line no-control-regex
+  const steering = /[\u0000-\u0009\u000B-\u001F\u007F-\u009F\u202A-\u202E]/;
+
+  it('never steers the terminal and never fakes a line', () => {
+    const { terminal, text } = capture(false);
+    const steps = createSteps(terminal);
+    steps.say(hostile);
+    steps.warn(hostile);
+    const table = formatTable(['Name'], [[hostile]]);
+    const tree = formatTree({ title: hostile, children: [hostile, { title: hostile }] });
+    const error = reportOf(
+      new FluviaError(ERROR_CODES.PROTOCOL, hostile, { kind: 'terminal', hint: hostile }),
+    );
+    for (const out of [text(), table, tree, error.line, error.next ?? '']) expect(out).not.toMatch(steering);
+    expect([table, tree].map((out) => out.split('\n').length)).toEqual([3, 4]);
+    expect(error.line).not.toContain('\n');
+  });
+
+  it.each(['json', 'yaml'] as const)('is data still as %s, without codes', (format) => {
+    expect(formatData({ message: hostile }, format)).not.toMatch(steering);
   });
 });
 

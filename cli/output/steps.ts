@@ -1,3 +1,4 @@
+import { safeLine, safeText } from './safe-text.ts';
 import type { Terminal } from './terminal.ts';
 
 /** Runs the steps of a command and shows each with its outcome and how long it took. */
@@ -42,7 +43,7 @@ export const createSteps = (terminal: Terminal, now: () => number = () => perfor
     };
     try {
       const result = await work((text) => {
-        noted = text;
+        noted = safeLine(text);
       });
       end(terminal.style('green', '✓'));
       return result;
@@ -51,6 +52,6 @@ export const createSteps = (terminal: Terminal, now: () => number = () => perfor
       throw error;
     }
   },
-  say: (text) => terminal.err(`${text}\n`),
-  warn: (text) => terminal.err(`${terminal.style('yellow', '!')} ${text}\n`),
+  say: (text) => terminal.err(`${safeText(text)}\n`),
+  warn: (text) => terminal.err(`${terminal.style('yellow', '!')} ${safeText(text)}\n`),
 });

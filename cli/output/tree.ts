@@ -1,3 +1,5 @@
+import { safeLine } from './safe-text.ts';
+
 /** A titled branch with what hangs below it. */
 export interface Branch {
   readonly title: string;
@@ -17,4 +19,4 @@ const draw = (items: readonly (Branch | string)[], indent: string): readonly str
 
 /** The tree as text, one line for each item. */
 export const formatTree = (root: Branch): string =>
-  [root.title, ...draw(root.children ?? [], '')].map((line) => `${line}\n`).join('');
+  [root.title, ...draw(root.children ?? [], '')].map((line) => `${safeLine(line)}\n`).join('');

@@ -74,7 +74,12 @@ const controllerPodSpec = ({ image, clusterName }: InstallOptions): object => ({
 export const controllerDeployment = (options: InstallOptions): KubeObject => ({
   apiVersion: 'apps/v1',
   kind: 'Deployment',
-  metadata: meta(NAMES.controller, SYSTEM_NAMESPACE, { labels: selectorOf('controller') }),
+  metadata: meta(NAMES.controller, SYSTEM_NAMESPACE, {
+    labels: {
+      ...selectorOf('controller'),
+      ...(options.version === undefined ? {} : { 'app.kubernetes.io/version': options.version }),
+    },
+  }),
   spec: {
     replicas: 2,
     revisionHistoryLimit: 2,

@@ -6,6 +6,7 @@ import { agentDaemonSet } from './agent.ts';
 import { meta } from './common.ts';
 import { controllerDeployment, controllerDisruptionBudget } from './controller.ts';
 import type { InstallOptions } from './options.ts';
+import { daemonSetPolicies } from './daemon-sets.ts';
 import { admissionPolicies } from './policies.ts';
 import { rbac } from './rbac.ts';
 import { storageClass } from './storage.ts';
@@ -54,7 +55,11 @@ export const installStages = (options: InstallOptions): readonly Stage[] => [
   },
   {
     title: 'Rights and admission policies',
-    objects: [...rbac, ...admissionPolicies],
+    objects: [
+      ...rbac,
+      ...admissionPolicies,
+      ...(options.hasMutatingPolicies === false ? [] : daemonSetPolicies),
+    ],
   },
   {
     title: 'Services, webhooks and network configuration',

@@ -19,6 +19,8 @@ export interface InstallOptions {
   readonly clusterName: string;
   /** Image of all roles. */
   readonly image: string;
+  /** Version of Fluvia, kept on the controller's Deployment so that no older CLI takes it back. */
+  readonly version?: string;
   readonly podCIDRs: readonly string[];
   readonly serviceCIDRs: readonly string[];
   /** Undefined leaves the schema's default. */
@@ -29,4 +31,6 @@ export interface InstallOptions {
   readonly peeringEndpoints?: readonly string[];
   /** Missing: this cluster holds no copies for its peers. */
   readonly objectStore?: ObjectStoreOptions;
+  /** Whether the API server serves MutatingAdmissionPolicy v1 (Kubernetes ≥ 1.36); default true. */
+  readonly hasMutatingPolicies?: boolean;
 }

@@ -1,4 +1,4 @@
-import { NAMES, PEERING_CLUSTER_ROLE, SYSTEM_NAMESPACE } from '../../api/labels.ts';
+import { NAMES, PEERING_CLUSTER_ROLE, PEERS_NAMESPACE, SYSTEM_NAMESPACE } from '../../api/labels.ts';
 import type { KubeObject } from '../../runtime/kube/types.ts';
 import { meta } from './common.ts';
 
@@ -82,6 +82,14 @@ const agentPolicies = policy({
   ],
 });
 
+/** CEL: whether both versions have the same labels, those of fluvia.dev aside. Pod Security reads such labels. */
+const sameForeignLabels = (() => {
+  const labels = (of: string): string => `(has(${of}.metadata.labels) ? ${of}.metadata.labels : {})`;
+  const within = (a: string, b: string): string =>
+    `${labels(a)}.all(k, k.startsWith('fluvia.dev/') || (k in ${labels(b)} && ${labels(b)}[k] == ${labels(a)}[k]))`;
+  return `(${within('object', 'oldObject')} && ${within('oldObject', 'object')})`;
+})();
+
 /**
  * What the controller may do on its own, beside acting as a peering's ServiceAccount: bind that one role in twins, and
  * make or delete namespaces that are twins. It can't turn a namespace that exists into one.
@@ -124,8 +132,12 @@ const controllerPolicies = policy({
     },
     {
       expression:
-        "!variables.isNamespace || request.operation != 'UPDATE' || variables.wasTwin == variables.isTwin",
+        "!variables.isNamespace || request.operation != 'UPDATE' || (variables.wasTwin == variables.isTwin && (!variables.isTwin || object.metadata.labels['fluvia.dev/origin'] == oldObject.metadata.labels['fluvia.dev/origin']))",
       message: 'Fluvia never turns an existing namespace into a twin, nor a twin into another',
+    },
+    {
+      expression: `!variables.isNamespace || request.operation != 'UPDATE' || variables.isTwin || ${sameForeignLabels}`,
+      message: 'of a namespace that is no twin Fluvia writes only its own labels',
     },
     {
       expression: `variables.isNamespace || request.operation == 'DELETE' || (object.roleRef.kind == 'ClusterRole' && object.roleRef.name == '${PEERING_CLUSTER_ROLE}')`,
@@ -135,6 +147,10 @@ const controllerPolicies = policy({
       expression:
         "variables.isNamespace || (has(namespaceObject.metadata.labels) && 'fluvia.dev/origin' in namespaceObject.metadata.labels)",
       message: 'Fluvia binds roles only in twin namespaces',
+    },
+    {
+      expression: `variables.isNamespace || request.operation == 'DELETE' || !has(namespaceObject.metadata.labels) || !('fluvia.dev/origin' in namespaceObject.metadata.labels) || (has(object.subjects) && object.subjects.all(s, s.kind == 'ServiceAccount' && s.namespace == '${PEERS_NAMESPACE}' && s.name == namespaceObject.metadata.labels['fluvia.dev/origin']))`,
+      message: 'Fluvia binds only the ServiceAccount of the peering whose twin it is',
     },
   ],
 });

@@ -70,6 +70,13 @@ describe('readyCondition', () => {
   it('names what is wrong on the node', () => {
     const missing = new HostToolError('nft', 'nft is not installed', { isMissing: true });
     expect(readyCondition(missing, true)).toMatchObject({ status: 'False', reason: 'HostToolMissing' });
+    const refused = new HostToolError(
+      'nft',
+      'nft -f -: Error: Could not process rule: Operation not permitted',
+    );
+    expect(readyCondition(refused, true)).toMatchObject({ status: 'False', reason: 'HostToolUnusable' });
+    const failed = new HostToolError('nft', 'nft -f -: Error: syntax error');
+    expect(readyCondition(failed, true)).toMatchObject({ status: 'False', reason: 'ApplyFailed' });
     expect(readyCondition(new Error('no'), true)).toMatchObject({ reason: 'ApplyFailed', message: 'no' });
     expect(readyCondition(undefined, false)).toMatchObject({ reason: 'ForwardingDisabled' });
     expect(ready).toMatchObject({ status: 'True' });

@@ -13,6 +13,9 @@ import type { ProbeResult } from './probe.ts';
 export type FabricNodeStatus = NonNullable<FabricNode['status']>;
 export type GatewayStatus = NonNullable<Gateway['status']>;
 
+/** What tools say when the kernel lacks what they need, or forbids it. */
+const UNUSABLE = /not supported|not permitted|permission denied|no such device|could not be started/i;
+
 /** ReadyInput is the node's Ready condition: true, or the one reason why not. */
 export const readyCondition = (failure: unknown, isForwarding: boolean): ConditionInput => {
   if (failure instanceof HostToolError && failure.isMissing) {
@@ -21,6 +24,14 @@ export const readyCondition = (failure: unknown, isForwarding: boolean): Conditi
       status: 'False',
       reason: 'HostToolMissing',
       message: `${failure.tool} is not installed on this node: ${failure.hint ?? ''}`,
+    };
+  }
+  if (failure instanceof HostToolError && UNUSABLE.test(failure.message)) {
+    return {
+      type: 'Ready',
+      status: 'False',
+      reason: 'HostToolUnusable',
+      message: `${failure.message}: the node's kernel or its security policy does not let the agent use ${failure.tool}`,
     };
   }
   if (failure !== undefined) {

@@ -45,6 +45,52 @@ const ready = (status: Record<string, unknown> | undefined) =>
   (status?.['conditions'] as PodStatus['conditions'])?.find((c) => c.type === 'Ready');
 
 describe('planPodStatus', () => {
+  it('takes no escape code and no claim to resources from a peer', () => {
+    const hostile = 'no\u001B[2J\u009B31m\u202Eway';
+    const [main] = running.containerStatuses;
+    const status = {
+      ...running,
+      reason: hostile,
+      message: hostile,
+      conditions: [{ type: 'Ready', status: 'False', reason: 'Bad', message: hostile }],
+      containerStatuses: [
+        {
+          ...main,
+          state: { waiting: { reason: 'Bad', message: hostile } },
+          resources: { requests: { cpu: '1000000' } },
+          allocatedResources: { cpu: '1000000' },
+        },
+      ],
+    };
+    const told: StatusWorld['told'] = { uid: 'u', state: 'accepted', status };
+    const json = JSON.stringify(planPodStatus(world({ told })));
+    expect(json).toContain('no[2J31mway');
+    expect(json).not.toMatch(/u001b|\u009B|\u202E|1000000/i);
+  });
+
+  it('says why there is no pod at the peer yet: what home knows before what the peer says', () => {
+    const told: StatusWorld['told'] = {
+      uid: 'u',
+      state: 'accepted',
+      status: { phase: 'Pending' },
+      reason: 'MissingReference',
+      message: 'waiting for ConfigMap x',
+    };
+    expect(planPodStatus(world({ told }))).toMatchObject({
+      phase: 'Pending',
+      reason: 'MissingReference',
+      message: 'waiting for ConfigMap x',
+    });
+    expect(planPodStatus(world({ told, waitsFor: 'ConfigMap x does not exist' }))).toMatchObject({
+      message: 'ConfigMap x does not exist',
+    });
+    const later = { ...told, status: running };
+    expect(planPodStatus(world({ told: later, waitsFor: 'x' }))).toMatchObject({
+      reason: null,
+      message: null,
+    });
+  });
+
   it("takes the kubelet's words, home's addresses, and nothing else", () => {
     expect(planPodStatus(world())).toEqual({
       phase: 'Running',

@@ -10,6 +10,8 @@ export interface StatusWorld {
   readonly podIP: string | undefined;
   /** Address of the virtual kubelet: the leader's pod. */
   readonly hostIP: string;
+  /** Why the peer has not made the pod yet, as home knows it better than the peer; undefined when it doesn't. */
+  readonly waitsFor?: string | undefined;
   /** Whether the peer is lost: the pod keeps running there, but home must not count on it. */
   readonly isLost: boolean;
   /** RFC 3339. */
@@ -32,6 +34,21 @@ const TERMINAL = new Set(['Succeeded', 'Failed']);
 /** Whether the pod has ended: such a phase never goes back. */
 export const isTerminal = (phase: string | undefined): boolean => phase !== undefined && TERMINAL.has(phase);
 
+const CONTROLS = /[[\p{Cf}\p{Cc}]--[\t\n]]/gv;
+
+/** The peer's word without escape codes: people read it on terminals. Nested no deeper than the link lets through. */
+const clean = (value: unknown): unknown => {
+  if (typeof value === 'string') return value.replaceAll(CONTROLS, '');
+  if (Array.isArray(value)) return value.map(clean);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, field]) => [key, clean(field)]));
+};
+
+const cleaned = (
+  status: Readonly<Record<string, unknown>> | undefined,
+): Readonly<Record<string, unknown>> | undefined =>
+  status === undefined ? undefined : (clean(status) as Record<string, unknown>);
+
 const asList = (value: unknown): readonly unknown[] => (Array.isArray(value) ? (value as unknown[]) : []);
 
 const isNamed = (value: unknown): value is ContainerStatus =>
@@ -41,8 +58,17 @@ const statusesOf = (value: unknown, names: ReadonlySet<string>): readonly Contai
   asList(value)
     .filter(isNamed)
     .filter((status) => names.has(status.name))
-    // Allocations and volumes are the provider's node's; home's API server would check them against home's spec.
-    .map(({ allocatedResourcesStatus: _a, volumeMounts: _v, ...status }) => status);
+    // Allocations and volumes are the provider's node's; home's API server would check them against home's spec, and a
+    // ResourceQuota or the scheduler of home would count what a peer says that the pod uses.
+    .map(
+      ({
+        allocatedResourcesStatus: _s,
+        allocatedResources: _a,
+        resources: _r,
+        volumeMounts: _v,
+        ...status
+      }) => status,
+    );
 
 const toldConditions = (status: Readonly<Record<string, unknown>>): readonly StatusCondition[] =>
   asList(status['conditions']).filter(
@@ -77,7 +103,7 @@ const whyNotReady = (world: StatusWorld): { reason: string; message: string } | 
 
 const conditionsOf = (world: StatusWorld): readonly StatusCondition[] => {
   const old = world.pod.status?.conditions ?? [];
-  const told = toldConditions(world.told.status ?? {});
+  const told = toldConditions(cleaned(world.told.status) ?? {});
   const blocked = whyNotReady(world);
   const next = told.map((c): StatusCondition => {
     const { observedGeneration: _there, ...condition } = c;
@@ -106,7 +132,7 @@ const PHASES = new Set(['Pending', 'Running', 'Succeeded', 'Failed']);
  */
 export const planPodStatus = (world: StatusWorld): Record<string, unknown> | undefined => {
   const { pod, told } = world;
-  const there = told.status;
+  const there = cleaned(told.status);
   if (there === undefined || told.uid !== pod.metadata.uid) return undefined;
   const phase = text(there['phase']) ?? 'Pending';
   if (!PHASES.has(phase)) return undefined;
@@ -114,10 +140,16 @@ export const planPodStatus = (world: StatusWorld): Record<string, unknown> | und
   const names = new Set(pod.spec.containers.map((c) => c.name));
   const initNames = new Set((pod.spec.initContainers ?? []).map((c) => c.name));
   const podIP = world.podIP;
+  // No pod over there yet: the peer says why beside the status.
+  const isWaiting = phase === 'Pending';
   return {
     phase,
-    reason: text(there['reason']) ?? null,
-    message: text(there['message'])?.slice(0, 2048) ?? null,
+    reason: text(there['reason']) ?? (isWaiting ? text(clean(told.reason)) : undefined) ?? null,
+    message:
+      (
+        text(there['message']) ??
+        (isWaiting ? (world.waitsFor ?? (clean(told.message) as string | undefined)) : undefined)
+      )?.slice(0, 2048) ?? null,
     startTime: pod.status?.startTime ?? text(there['startTime']) ?? null,
     conditions: conditionsOf(world),
     hostIP: world.hostIP,

@@ -22,6 +22,7 @@ import {
   type EndpointOrigin,
   type ReflectedItem,
 } from './plan-objects.ts';
+import { planMissing } from './plan-missing.ts';
 import { configReferences, type ConfigReferences } from './translate-pod.ts';
 
 export interface ReflectionOptions {
@@ -35,6 +36,8 @@ export interface ReflectionOptions {
 export interface Reflection {
   /** Publishes what this pod refers to, unless it is there already; false while the caches are still filling. */
   publishFor(link: PeerLink, pod: Pod): boolean;
+  /** What the pod can't start without and the peer will not get from home, one text per object. */
+  missingFor(pod: Pod): readonly string[];
   /** Resolves when the caches of these namespaces have filled. */
   whenReady(namespaces: Iterable<string>, signal: AbortSignal): Promise<void>;
   /** Home's addresses that the peer must reach for what is reflected to it; undefined while that isn't known yet. */
@@ -219,6 +222,17 @@ export const startReflection = (options: ReflectionOptions, signal: AbortSignal)
     return true;
   };
 
+  const missingFor: Reflection['missingFor'] = (pod) => {
+    const namespace = pod.metadata.namespace ?? '';
+    const caches = configsOf(namespace);
+    if (!caches.configMaps.hasSynced() || !caches.secrets.hasSynced()) return [];
+    return planMissing(pod.spec, (kind, name) => {
+      const object = (kind === 'ConfigMap' ? caches.configMaps : caches.secrets).get(namespace, name);
+      if (object === undefined) return 'missing';
+      return planConfigItem(kind, object) === undefined ? 'kept' : 'there';
+    });
+  };
+
   const openNamespaces = (): string[] => home.offloadings.list().map((o) => o.metadata.namespace ?? '');
 
   const whenReady: Reflection['whenReady'] = async (namespaces, until) => {
@@ -291,6 +305,7 @@ export const startReflection = (options: ReflectionOptions, signal: AbortSignal)
 
   return {
     publishFor,
+    missingFor,
     whenReady,
     offered: (peer) => (complete.has(peer) ? [...(offers.get(peer)?.values() ?? [])].flat() : undefined),
     onOffersChange: (listener) => void listeners.add(listener),

@@ -32,6 +32,9 @@ export interface ShadowControllerOptions {
   readonly fence: HomeFence;
 }
 
+/** The provider's reason for a pod that waits for a ConfigMap or Secret. */
+const MISSING = 'MissingReference';
+
 /** How long the pods of a peering that ends may take to end over there, until home goes on without the peer's word. */
 const DRAIN_MS = 60_000;
 
@@ -101,6 +104,20 @@ export const startShadows = (options: ShadowControllerOptions, signal: AbortSign
       });
   };
 
+  /** Why a pod that the peer has accepted isn't made there: it waits for something that home doesn't send. */
+  const waitsFor = (pod: Pod, told: ItemOf<typeof SHADOW_STATUS>): string | undefined => {
+    if (told.reason !== MISSING || told.state !== 'accepted') return undefined;
+    const missing = reflection.missingFor(pod);
+    return missing.length === 0 ? undefined : missing.join('; ');
+  };
+
+  /** Says once for each cause why the pod doesn't start. */
+  const tellMissing = (pod: Pod, status: Readonly<Record<string, unknown>> | undefined): void => {
+    const { reason, message } = status ?? {};
+    if (reason !== MISSING || typeof message !== 'string' || pod.status?.['message'] === message) return;
+    deps.events.record(pod, { type: 'Warning', reason: MISSING, action: 'StartPod', note: message });
+  };
+
   /** The status as the provider told it; with a lost peer the pod is not ready, whatever it told last. */
   const statusOf = (pod: Pod, vn: VirtualNode, link: PeerLink | undefined) => {
     const told = toldOf(link, pod);
@@ -109,7 +126,16 @@ export const startShadows = (options: ShadowControllerOptions, signal: AbortSign
     if (told === undefined) return state === 'lost' ? planLostStatus(pod, now) : undefined;
     const view = home.views.get(undefined, vn.spec.peer);
     const podIP = told.podIP !== undefined && view ? seenAs(view.spec.theirs, told.podIP) : undefined;
-    return planPodStatus({ pod, told, podIP, hostIP: deps.podIP, isLost: state === 'lost', now });
+    const isLost = state === 'lost';
+    return planPodStatus({
+      pod,
+      told,
+      podIP,
+      hostIP: deps.podIP,
+      waitsFor: waitsFor(pod, told),
+      isLost,
+      now,
+    });
   };
 
   const fenced = (pod: Pod, item: ItemOf<typeof SHADOWS>): ItemOf<typeof SHADOWS> =>
@@ -145,6 +171,7 @@ export const startShadows = (options: ShadowControllerOptions, signal: AbortSign
       }
       return {};
     }
+    tellMissing(pod, status);
     if (status !== undefined) await writeStatus(pod, status);
     if (action.do === 'forget') {
       const waits = await forceDelete(pod, isOver(link, pod));

@@ -150,13 +150,11 @@ export const planFits = (rooms: readonly NodeRoom[], grant: FitGrant): ItemOf<ty
     .toSorted(([a, x], [b, y]) => bySize(x.free, y.free) || (a < b ? -1 : 1))
     .map(([, group]) => group);
   return {
-    slots: sorted
-      .slice(0, MAX_SLOTS)
-      .map(({ free, labels, count }): FitSlot => ({
-        free: formatAmounts(free),
-        count,
-        labels: { ...labels },
-      })),
+    slots: sorted.slice(0, MAX_SLOTS).map(({ free, labels, count }): FitSlot => ({
+      free: formatAmounts(free),
+      count,
+      labels: { ...labels },
+    })),
     omittedNodes: sorted.slice(MAX_SLOTS).reduce((sum, { count }) => sum + count, 0),
     counted: grant.counted.slice(0, MAX_COUNTED),
     countedAll: grant.counted.length <= MAX_COUNTED,

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  LAST_GRACE_SECONDS,
   planShadow,
   type ExistingPod,
   type ExistingShadow,
@@ -55,6 +56,21 @@ describe('planShadow', () => {
       'keeps it alive while nothing is known of home',
       { item: undefined, complete: false, pod: undefined },
       { action: 'create-pod' },
+    ],
+    [
+      'gives a pod that would outlive its peering five minutes',
+      { peer: 'gone', pod: pod({ ownGraceSeconds: 2 ** 31 - 1 }) },
+      { action: 'delete-pod', graceSeconds: LAST_GRACE_SECONDS, because: 'ending' },
+    ],
+    [
+      'shortens a long end that was under way when the peering ended',
+      { peer: 'gone', item: undefined, pod: pod({ terminating: true, graceSeconds: 86_400 }) },
+      { action: 'delete-pod', graceSeconds: LAST_GRACE_SECONDS },
+    ],
+    [
+      'leaves a pod its own short end when the peering ends',
+      { peer: 'gone', pod: pod({ ownGraceSeconds: 30 }) },
+      { action: 'delete-pod', graceSeconds: undefined },
     ],
     [
       'clears an evicted pod away',

@@ -31,7 +31,10 @@ export interface ExistingPod {
   readonly phase: string | undefined;
   readonly reason: string | undefined;
   readonly terminating: boolean;
+  /** Once it is being deleted. */
   readonly graceSeconds: number | undefined;
+  /** `terminationGracePeriodSeconds`, which its consumer chose. */
+  readonly ownGraceSeconds?: number | undefined;
 }
 
 export interface ShadowWorld {
@@ -76,11 +79,21 @@ const TERMINAL = new Set(['Succeeded', 'Failed']);
 export const isAccident = (pod: Pick<ExistingPod, 'phase' | 'reason'>, restartPolicy: string): boolean =>
   restartPolicy === 'Always' && pod.phase === 'Failed' && pod.reason !== 'DeadlineExceeded';
 
+/** Beyond the end of a peering no pod of it outlives this, whatever grace its consumer gave it. */
+export const LAST_GRACE_SECONDS = 300;
+
+const graceFor = (world: ShadowWorld, pod: ExistingPod): number | undefined => {
+  // Not 0: that would take the object away while the containers still run.
+  const asked =
+    world.item?.deletionGraceSeconds === undefined ? undefined : Math.max(1, world.item.deletionGraceSeconds);
+  const given = asked ?? pod.graceSeconds ?? pod.ownGraceSeconds ?? 0;
+  return world.peer === 'gone' && given > LAST_GRACE_SECONDS ? LAST_GRACE_SECONDS : asked;
+};
+
 const planEnd = (world: ShadowWorld): ShadowPlan => {
   const { item, shadow, pod } = world;
-  // Not 0: that would take the object away while the containers still run.
-  const grace = item?.deletionGraceSeconds === undefined ? undefined : Math.max(1, item.deletionGraceSeconds);
   if (pod !== undefined) {
+    const grace = graceFor(world, pod);
     const shorter = grace !== undefined && pod.graceSeconds !== undefined && grace < pod.graceSeconds;
     return pod.terminating && !shorter
       ? { action: 'report' }

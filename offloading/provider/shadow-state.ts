@@ -98,6 +98,7 @@ export const observeShadow = (context: ProviderContext, key: string): ShadowStat
               reason: pod.status?.reason,
               terminating: pod.metadata.deletionTimestamp !== undefined,
               graceSeconds: pod.metadata.deletionGracePeriodSeconds,
+              ownGraceSeconds: pod.spec.terminationGracePeriodSeconds,
             },
     },
   };

@@ -9,7 +9,10 @@ import { certificateOf } from './certificate-store.ts';
 export const WEBHOOK_CONFIGURATIONS = ['fluvia-remote', 'fluvia'] as const;
 
 interface WebhookConfiguration extends KubeObject {
-  readonly webhooks?: readonly { readonly clientConfig?: { readonly caBundle?: string } }[];
+  readonly webhooks?: readonly {
+    readonly name: string;
+    readonly clientConfig?: { readonly caBundle?: string };
+  }[];
 }
 
 /** Whether admission can work: both configurations trust our CA and a replica answers behind the Service. */
@@ -20,6 +23,8 @@ export interface WebhookHealth {
 }
 
 const key = 'ca-bundle';
+/** Owns the CA in the configurations; the installer owns the rest of them. */
+const FIELD_MANAGER = 'fluvia-webhook-ca';
 
 /** Keeps the CA of Secret `fluvia-webhook` in both MutatingWebhookConfigurations; the leader runs it. */
 export const startCaBundle = (deps: ControllerDeps, signal: AbortSignal): WebhookHealth => {
@@ -42,15 +47,17 @@ export const startCaBundle = (deps: ControllerDeps, signal: AbortSignal): Webhoo
     for (const name of WEBHOOK_CONFIGURATIONS) {
       const found = configurations.get(undefined, name);
       if (bundle === undefined || found === undefined) continue;
-      const changes = (found.webhooks ?? []).flatMap((hook, index) =>
-        hook.clientConfig?.caBundle === bundle
-          ? []
-          : [{ op: 'add', path: `/webhooks/${index}/clientConfig/caBundle`, value: bundle }],
-      );
+      const changes = (found.webhooks ?? []).filter((hook) => hook.clientConfig?.caBundle !== bundle);
       if (changes.length === 0) continue;
-      const guard = { op: 'test', path: '/metadata/resourceVersion', value: found.metadata.resourceVersion };
-      await client.patch(MUTATING_WEBHOOK_CONFIGURATION, name, undefined, [guard, ...changes], {
-        type: 'json',
+      // Entries go by name and ours is one field of them, so no version needs to be guarded: right after our own write, the
+      // cache may still show the version before it, and this write then changes nothing.
+      const manifest = {
+        metadata: { name, uid: found.metadata.uid },
+        webhooks: changes.map((hook) => ({ name: hook.name, clientConfig: { caBundle: bundle } })),
+      };
+      await client.apply(MUTATING_WEBHOOK_CONFIGURATION, manifest, {
+        fieldManager: FIELD_MANAGER,
+        force: true,
         signal,
       });
       deps.log.info('webhook configuration trusts our CA', { key: name });

@@ -91,6 +91,19 @@ export const VALIDATING_ADMISSION_POLICY_BINDING = clusterScoped(
   'ValidatingAdmissionPolicyBinding',
   'validatingadmissionpolicybindings',
 );
+/** Served as v1 since Kubernetes 1.36. */
+export const MUTATING_ADMISSION_POLICY = clusterScoped(
+  ADMISSION,
+  'v1',
+  'MutatingAdmissionPolicy',
+  'mutatingadmissionpolicies',
+);
+export const MUTATING_ADMISSION_POLICY_BINDING = clusterScoped(
+  ADMISSION,
+  'v1',
+  'MutatingAdmissionPolicyBinding',
+  'mutatingadmissionpolicybindings',
+);
 export const SERVICE_CIDR = clusterScoped('networking.k8s.io', 'v1', 'ServiceCIDR', 'servicecidrs');
 export const NETWORK_POLICY = namespaced('networking.k8s.io', 'v1', 'NetworkPolicy', 'networkpolicies');
 export const INGRESS = namespaced('networking.k8s.io', 'v1', 'Ingress', 'ingresses');

@@ -62,12 +62,19 @@ const begin = async ({ testbed, home, peer }: KillDrill, phase: Phase): Promise<
   } else if (phase === 'unpeer') {
     await cli(['unpeer', peer, '--kubeconfig', kubeconfig]);
   } else {
-    const namespace = {
-      apiVersion: 'v1',
-      kind: 'Namespace',
-      metadata: { name: NAMESPACE, labels: { 'fluvia.dev/offload': 'true' } },
-    };
-    await testbed.kubectl(home, ['apply', '-f', '-'], { input: JSON.stringify(namespace) });
+    const items = [
+      { apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAMESPACE } },
+      {
+        apiVersion: 'fluvia.dev/v1alpha1',
+        kind: 'NamespaceOffloading',
+        metadata: { name: 'offloading', namespace: NAMESPACE },
+        // Remote: whatever is killed, no pod may end up at home
+        spec: { strategy: 'Remote', peers: [peer] },
+      },
+    ];
+    await testbed.kubectl(home, ['apply', '-f', '-'], {
+      input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items }),
+    });
     await eventually(
       'the namespace is open',
       async () => {
@@ -117,7 +124,7 @@ const check = async ({ testbed, home, peer }: KillDrill, phase: Phase): Promise<
       p.status.conditions?.some((c) => c.type === 'Ready' && c.status === 'True'),
     );
     const there = ready.filter((p) => p.spec.nodeName === `fluvia-${peer}`);
-    if (pods.items.length !== REPLICAS || ready.length !== REPLICAS || there.length === 0) {
+    if (pods.items.length !== REPLICAS || ready.length !== REPLICAS || there.length !== REPLICAS) {
       throw new Error(`${ready.length} of ${REPLICAS} pods Ready, ${there.length} of them at ${peer}`);
     }
     return true;

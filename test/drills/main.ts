@@ -1,6 +1,7 @@
 /**
  * `npm run drills`: the fault drills at full size, with their figures. `--points N` sets the number of kills, `--only kill` or
- * `--only partition` runs one of them, `--reduced` a lost peer as `npm test` does; FLUVIA_SEED repeats a run.
+ * `--only partition` runs one of them, `--reduced` a lost peer as `npm test` does, `--keep` leaves the testbed; FLUVIA_SEED
+ * repeats a run.
  */
 import { parseArgs } from 'node:util';
 import { installAll, planLab } from '../e2e/lab.ts';
@@ -17,6 +18,7 @@ const { values } = parseArgs({
     points: { type: 'string', default: '21' },
     only: { type: 'string' },
     reduced: { type: 'boolean', default: false },
+    keep: { type: 'boolean', default: false },
   },
 });
 const plan = planLab(SEED);
@@ -52,5 +54,7 @@ try {
     }
   }
 } finally {
-  await Testbed.down(name, report);
+  if (!values.keep) {
+    await Testbed.down(name, report);
+  }
 }

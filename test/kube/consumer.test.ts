@@ -14,25 +14,22 @@ import {
   VIRTUAL_NODE,
 } from '../../offloading/consumer/home.ts';
 import { startConsumer } from '../../offloading/consumer/start.ts';
-import { systemClock } from '../../runtime/clock.ts';
-import type { ControllerDeps } from '../../runtime/deps.ts';
 import { createKubeClient, type KubeClient } from '../../runtime/kube/client.ts';
-import { createInformerFactory } from '../../runtime/kube/informer-factory.ts';
 import * as resources from '../../runtime/kube/resources.ts';
 import type { KubeObject, Lease, Node, Pod } from '../../runtime/kube/types.ts';
-import { createLogger } from '../../runtime/log.ts';
-import { createMetrics } from '../../runtime/metrics.ts';
 import { sleep } from '../testbed/processes.ts';
 import { startControlPlane } from './control-plane.ts';
 import type { TestApiServer } from './apiserver.ts';
 import {
   acknowledge,
   applyCrds,
+  homeDeps,
   IDS,
   makeHomeNode,
   makePeer,
   makeWebhook,
   waitUntil,
+  webDeployment,
 } from './home-objects.ts';
 import { createFakeLinks, createFakePeer, type FakePeer } from './fake-links.ts';
 
@@ -48,6 +45,8 @@ let told: {
   twins: Map<string, ItemOf<typeof TWINS>>;
   statuses: Map<string, ItemOf<typeof SHADOW_STATUS>>;
 }[] = [];
+
+const events: string[] = [];
 
 let server: TestApiServer;
 let client: KubeClient;
@@ -65,23 +64,7 @@ const startHome = async (): Promise<void> => {
     for (const [id, status] of box?.statuses ?? []) peer.tell(SHADOW_STATUS).set(id, status);
   }
   [east] = peers as [FakePeer, FakePeer];
-  const log = createLogger({
-    level: 'warn',
-    write: (line) => process.env['FLUVIA_TEST_LOG'] && process.stderr.write(line),
-  });
-  const deps: ControllerDeps = {
-    client,
-    informers: createInformerFactory(client, term.signal),
-    clock: systemClock,
-    log,
-    metrics: createMetrics(),
-    events: { record: () => {}, flush: async () => {} },
-    clusterName: 'home',
-    systemNamespace: 'fluvia-system',
-    podName: 'fluvia-controller-0',
-    podIP: '127.0.0.1',
-    leaderTransitions: 1,
-  };
+  const deps = homeDeps(client, (line) => events.push(line), term.signal);
   await startConsumer(deps, createFakeLinks(peers), HOME_ID, term.signal);
 };
 
@@ -162,27 +145,7 @@ describe('the consumer', () => {
       metadata: { name: 'page', namespace: 'shop' },
       data: { 'index.html': 'hello' },
     } as never);
-    const container = {
-      name: 'web',
-      image: 'web',
-      env: [{ name: 'WHERE', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } }],
-      resources: { requests: { cpu: '100m', memory: '64Mi' } },
-      volumeMounts: [{ name: 'page', mountPath: '/page' }],
-    };
-    const spec = {
-      containers: [container],
-      volumes: [{ name: 'page', configMap: { name: 'page' } }],
-      tolerations: [{ key: VIRTUAL_NODE_TAINT, operator: 'Exists' }],
-      schedulingGates: [{ name: FLOAT_GATE }],
-    };
-    await client.create(resources.DEPLOYMENT, {
-      metadata: { name: 'web', namespace: 'shop' },
-      spec: {
-        replicas: 6,
-        selector: { matchLabels: { app: 'web' } },
-        template: { metadata: { labels: { app: 'web' } }, spec },
-      },
-    } as never);
+    await client.create(resources.DEPLOYMENT, webDeployment(6) as never);
     await waitUntil('all are bound', async () => {
       const pods = await podsOf('shop');
       return pods.length === 6 && pods.every((pod) => pod.spec.nodeName);
@@ -205,6 +168,39 @@ describe('the consumer', () => {
     expect(Object.keys(item?.spec ?? {})).not.toEqual(
       expect.arrayContaining(['nodeName', 'affinity', 'schedulerName']),
     );
+  });
+
+  it('says in status and by an event which object a pod waits for', async () => {
+    const [id = '', item] = [...east.sent(SHADOWS).items][0] ?? [];
+    const name = id.split('/')[1] ?? '';
+    const page = await client.get(resources.CONFIG_MAP, 'page', 'shop');
+    const tell = (message: string): void =>
+      east.tell(SHADOW_STATUS).set(id, {
+        uid: item?.uid ?? '',
+        state: 'accepted',
+        status: { phase: 'Pending' },
+        reason: 'MissingReference',
+        message,
+      });
+    const says = (message: string): Promise<void> =>
+      waitUntil(`it says: ${message}`, async () => {
+        const status = (await client.get<Pod>(resources.POD, name, 'shop'))?.status;
+        return status?.['reason'] === 'MissingReference' && status['message'] === message;
+      });
+    // home has it, so it is on its way: the peer's own words
+    tell('waiting for ConfigMap page');
+    await says('waiting for ConfigMap page');
+    await client.delete(resources.CONFIG_MAP, 'page', 'shop');
+    await waitUntil('the peer is told', async () => !east.sent(OBJECTS).items.has('ConfigMap/shop/page'));
+    tell('still waiting for ConfigMap page');
+    await says('ConfigMap page does not exist in this namespace');
+    expect(events).toContain(`${name} MissingReference: ConfigMap page does not exist in this namespace`);
+    const { data } = page as unknown as { data: object };
+    await client.create(resources.CONFIG_MAP, {
+      metadata: { name: 'page', namespace: 'shop' },
+      data,
+    } as never);
+    await waitUntil('the peer has it', async () => east.sent(OBJECTS).items.has('ConfigMap/shop/page'));
   });
 
   it("shows the peer's status with addresses as home sees them", async () => {

@@ -2,10 +2,15 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
+import { FLOAT_GATE, VIRTUAL_NODE_TAINT } from '../../api/labels.ts';
 import { CLAIM, FABRIC_NODE, PEER, VIEW, VIRTUAL_NODE } from '../../offloading/consumer/home.ts';
 import { ensureCertificate } from '../../offloading/webhook/certificate-store.ts';
 import { systemClock } from '../../runtime/clock.ts';
+import type { ControllerDeps } from '../../runtime/deps.ts';
 import type { KubeClient } from '../../runtime/kube/client.ts';
+import { createInformerFactory } from '../../runtime/kube/informer-factory.ts';
+import { createLogger } from '../../runtime/log.ts';
+import { createMetrics } from '../../runtime/metrics.ts';
 import * as resources from '../../runtime/kube/resources.ts';
 import type { KubeObject } from '../../runtime/kube/types.ts';
 import { waitUntil as poll } from '../testbed/processes.ts';
@@ -18,7 +23,7 @@ const VIEWS: Readonly<Record<string, string>> = { east: '10.61.0.0/16', west: '1
 export const waitUntil = async (
   what: string,
   done: () => boolean | Promise<boolean>,
-  withinMs = 10_000,
+  withinMs = 30_000,
 ): Promise<void> => {
   if (!(await poll(done, withinMs))) throw new Error(`waited in vain until ${what}`);
 };
@@ -141,3 +146,54 @@ export const makeHomeNode = async (client: KubeClient): Promise<void> => {
   await client.create(FABRIC_NODE, { metadata: { name: 'n1' }, spec: GATEWAY_SPEC } as never);
   await acknowledge(client, {});
 };
+
+/** What the leader's controllers are given; each event goes to `onEvent` as `object Reason: note`. */
+export const homeDeps = (
+  client: KubeClient,
+  onEvent: (line: string) => void,
+  signal: AbortSignal,
+): ControllerDeps => ({
+  client,
+  informers: createInformerFactory(client, signal),
+  clock: systemClock,
+  log: createLogger({
+    level: 'warn',
+    write: (line) => process.env['FLUVIA_TEST_LOG'] && process.stderr.write(line),
+  }),
+  metrics: createMetrics(),
+  events: {
+    record: (about, { reason, note }) => onEvent(`${about.metadata.name} ${reason}: ${note}`),
+    flush: async () => {},
+  },
+  clusterName: 'home',
+  systemNamespace: 'fluvia-system',
+  podName: 'fluvia-controller-0',
+  podIP: '127.0.0.1',
+  leaderTransitions: 1,
+});
+
+/** A Deployment in `shop` that refers to ConfigMap `page`, with what admission would have added to its pods. */
+export const webDeployment = (replicas: number): object => ({
+  metadata: { name: 'web', namespace: 'shop' },
+  spec: {
+    replicas,
+    selector: { matchLabels: { app: 'web' } },
+    template: {
+      metadata: { labels: { app: 'web' } },
+      spec: {
+        containers: [
+          {
+            name: 'web',
+            image: 'web',
+            env: [{ name: 'WHERE', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } }],
+            resources: { requests: { cpu: '100m', memory: '64Mi' } },
+            volumeMounts: [{ name: 'page', mountPath: '/page' }],
+          },
+        ],
+        volumes: [{ name: 'page', configMap: { name: 'page' } }],
+        tolerations: [{ key: VIRTUAL_NODE_TAINT, operator: 'Exists' }],
+        schedulingGates: [{ name: FLOAT_GATE }],
+      },
+    },
+  },
+});

@@ -92,6 +92,8 @@ const ours = async (): Promise<string[]> => {
     '/apis/rbac.authorization.k8s.io/v1/roles',
     '/apis/rbac.authorization.k8s.io/v1/rolebindings',
     '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations',
+    '/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies',
+    '/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings',
     '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies',
     '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings',
   ];
@@ -305,16 +307,28 @@ describe('admission policies', () => {
       'never turns an existing namespace into a twin',
     );
     await label({ 'fluvia.dev/strategy': null });
-    const binding = (in_: string, role: string): Promise<unknown> =>
+    await expect(label({ 'pod-security.kubernetes.io/enforce': 'privileged' })).rejects.toThrow(
+      'only its own labels',
+    );
+    const origin = { metadata: { labels: { 'fluvia.dev/origin': 'y' } } };
+    await expect(controller.patch(NAMESPACE, 'twin', undefined, origin, { type: 'merge' })).rejects.toThrow(
+      'nor a twin into another',
+    );
+    const binding = (in_: string, role: string, account = 'x', of = 'fluvia-peers'): Promise<unknown> =>
       controller.request('POST', `/apis/rbac.authorization.k8s.io/v1/namespaces/${in_}/rolebindings`, {
         apiVersion: 'rbac.authorization.k8s.io/v1',
         kind: 'RoleBinding',
         metadata: { name: 'fluvia-peering' },
         roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: role },
-        subjects: [{ kind: 'ServiceAccount', name: 'x', namespace: 'fluvia-peers' }],
+        subjects: [{ kind: 'ServiceAccount', name: account, namespace: of }],
       });
     await expect(binding('default', 'fluvia-peering')).rejects.toThrow('only in twin namespaces');
     await expect(binding('twin', 'view')).rejects.toThrow('403');
+    // another peering's account, or one that is no peering's, gets nothing in this twin
+    await expect(binding('twin', 'fluvia-peering', 'y')).rejects.toThrow('the peering whose twin it is');
+    await expect(binding('twin', 'fluvia-peering', 'x', 'default')).rejects.toThrow(
+      'the peering whose twin it is',
+    );
     await binding('twin', 'fluvia-peering');
     await controller.delete(NAMESPACE, 'twin');
     await controller.close();
