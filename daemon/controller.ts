@@ -74,7 +74,11 @@ const main = async (): Promise<void> => {
       isLeading: term.isHeld,
       ...(process.env['FLUVIA_IMAGE'] === undefined ? {} : { image: process.env['FLUVIA_IMAGE'] }),
     };
-    const { links, clusterID, stopped } = await startPeering(deps, { listenPort: PORTS.peering }, term.signal);
+    const { links, clusterID, stopped } = await startPeering(
+      deps,
+      { listenPort: PORTS.peering },
+      term.signal,
+    );
     await startNetworkControllers(deps, links, clusterID, term.signal);
     await startConsumer(deps, links, clusterID, term.signal);
     await startProvider(deps, links, clusterID, term.signal);
