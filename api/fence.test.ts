@@ -72,6 +72,8 @@ interface World {
   asks: { readonly from: 0 | 1; readonly ask: number }[];
   answers: { readonly to: 0 | 1; readonly answer: LeaseAnswer }[];
   terms: number;
+  /** Asks that this term of home has answered, by pod. */
+  answered: Set<string>;
 }
 
 type Step =
@@ -131,6 +133,7 @@ describe('the fence', () => {
             asks: [],
             answers: [],
             terms: 0,
+            answered: new Set(),
           };
           const clock = (index: 0 | 1 | 2): number => w.now * rates[index] + offsets[index];
           w.home = takeOver(clock(2), SPAN);
@@ -156,7 +159,10 @@ describe('the fence', () => {
               case 'answer': {
                 const ask = w.asks[one.index % Math.max(1, w.asks.length)];
                 if (ask === undefined) break;
-                w.home = noteAnswer(w.home, clock(2), [pod()], SPAN);
+                // As home does it: an ask that it has answered for this pod already makes the lease no longer.
+                const key = `${ask.from} ${ask.ask} ${pod()}`;
+                if (!w.answered.has(key)) w.home = noteAnswer(w.home, clock(2), [pod()], SPAN);
+                w.answered.add(key);
                 w.answers.push({ to: ask.from, answer: { ask: ask.ask, leaseSeconds: L, pods: [pod()] } });
                 break;
               }
@@ -177,8 +183,11 @@ describe('the fence', () => {
                 break;
               case 'restart':
                 w.terms += 1;
-                if (one.what === 'home') w.home = takeOver(clock(2), SPAN);
-                else w.enforcers[one.what] = noLease(w.terms * 1_000_000);
+                if (one.what === 'home') {
+                  w.home = takeOver(clock(2), SPAN);
+                  w.answered.clear();
+                }
+                if (one.what !== 'home') w.enforcers[one.what] = noLease(w.terms * 1_000_000);
                 break;
               case 'adopt':
                 w.enforcers[0] = adoptLeases(w.enforcers[0], clock(0), leasesLeft(w.enforcers[1], clock(1)));

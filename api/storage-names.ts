@@ -20,6 +20,8 @@ export const STORAGE_ANNOTATIONS = {
   retained: 'fluvia.dev/retained',
   /** On the placeholder: the move under way, as JSON (see `storage-fabric/replica/plan-move.ts`). */
   move: 'fluvia.dev/move',
+  /** On the placeholder: how far the step under way is, as JSON `{stage, done, total}` in bytes. */
+  moveProgress: 'fluvia.dev/move-progress',
   /** On the placeholder: how the last move ended, as JSON. */
   lastMove: 'fluvia.dev/last-move',
   /** On home's claim, by people: the peer to which the volume is to be moved. */

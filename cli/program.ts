@@ -4,6 +4,7 @@ import { registerExplain } from './commands/explain.ts';
 import { registerGet } from './commands/get.ts';
 import { registerInfo } from './commands/info.ts';
 import { registerInstall } from './commands/install.ts';
+import { registerMove } from './commands/move.ts';
 import { registerOffload } from './commands/offload.ts';
 import { registerPeering } from './commands/peering.ts';
 import { registerUninstall } from './commands/uninstall.ts';
@@ -25,6 +26,7 @@ export const createProgram = (cli: CliContext): Command => {
   registerUninstall(program, cli);
   registerPeering(program, cli);
   registerOffload(program, cli);
+  registerMove(program, cli);
   registerInfo(program, cli);
   registerExplain(program, cli);
   registerGet(program, cli);

@@ -55,16 +55,21 @@ export const startHomeFence = (options: HomeFenceOptions, signal: AbortSignal): 
 
   const answer = (link: PeerLink): void => {
     const asks = link.follow(FENCE_ASKS).get(FENCE_ID)?.asks;
-    if (asks === undefined || signal.aborted || deps.isLeading?.() === false) return;
+    // Over a link that is down nothing would be heard, and the safe time must not move: the peer asks anew on its return.
+    if (asks === undefined || !link.isUp() || signal.aborted || deps.isLeading?.() === false) return;
     const pods = podsAt(link.peer)
       .filter((pod) => !released.has(pod.metadata.uid ?? ''))
       .filter((pod) => !isToldOver(link, pod) && !isGivenUp(link.peer, pod))
       .map((pod) => pod.metadata.uid ?? '')
       .sort();
     const next = { asks, leaseSeconds: policy().leaseSeconds, pods };
-    if (equalJson(lastSent.get(link), next)) return;
+    const last = lastSent.get(link);
+    if (equalJson(last, next)) return;
+    // A lease counts from its ask, which is no newer when it is answered again: only pods that weren't listed then are noted.
+    const isRepeated = last?.leaseSeconds === next.leaseSeconds && equalJson(last.asks, asks);
+    const fresh = isRepeated ? pods.filter((uid) => !last.pods.includes(uid)) : pods;
     // First the note: what is sent may be believed from now on.
-    record = noteAnswer(record, bootMs(), pods, spanMs());
+    record = noteAnswer(record, bootMs(), fresh, spanMs());
     lastSent.set(link, next);
     const answers = link.publish(FENCE_ANSWERS);
     answers.set(FENCE_ID, next);

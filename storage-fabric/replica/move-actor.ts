@@ -150,6 +150,7 @@ export const createMoveActor = (
         await dropWish(claim);
         await patchVolume(volume, {
           [STORAGE_ANNOTATIONS.move]: null,
+          [STORAGE_ANNOTATIONS.moveProgress]: null,
           [STORAGE_ANNOTATIONS.location]: action.location,
           [STORAGE_ANNOTATIONS.retained]: action.retained.length === 0 ? null : action.retained.join(','),
           [STORAGE_ANNOTATIONS.lastMove]: JSON.stringify(action.end),

@@ -21,6 +21,14 @@ export const MoveNote = z.object({
 });
 export type MoveNote = z.infer<typeof MoveNote>;
 
+/** How far the step under way is, bytes (annotation `fluvia.dev/move-progress`). */
+export const MoveProgress = z.object({
+  stage: z.enum(['stop', 'copy', 'restore']),
+  done: z.number().min(0),
+  total: z.number().min(0),
+});
+export type MoveProgress = z.infer<typeof MoveProgress>;
+
 /** How a move ended (annotation `fluvia.dev/last-move`). */
 export const MoveEnd = z.object({
   kind: z.enum(['planned', 'failover']),
@@ -47,6 +55,10 @@ const parse = <T>(schema: z.ZodType<T>, text: string | undefined): T | undefined
 /** The move under way of a placeholder. */
 export const moveNoteOf = (volume: PersistentVolume): MoveNote | undefined =>
   parse(MoveNote, volume.metadata.annotations?.[STORAGE_ANNOTATIONS.move]);
+
+/** How far the move of a placeholder is. */
+export const moveProgressOf = (volume: PersistentVolume): MoveProgress | undefined =>
+  parse(MoveProgress, volume.metadata.annotations?.[STORAGE_ANNOTATIONS.moveProgress]);
 
 /** How the last move of a placeholder ended. */
 export const moveEndOf = (volume: PersistentVolume): MoveEnd | undefined =>

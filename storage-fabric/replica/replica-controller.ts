@@ -12,14 +12,14 @@ import type { ControllerDeps } from '../../runtime/deps.ts';
 import { equalJson } from '../../runtime/kube/apply.ts';
 import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
 import { isConflict, isNotFound } from '../../runtime/kube/errors.ts';
-import { fluviaResource, POD } from '../../runtime/kube/resources.ts';
+import { fluviaResource, PERSISTENT_VOLUME, POD } from '../../runtime/kube/resources.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import type { Pod } from '../../runtime/kube/types.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import { FIELD_MANAGER, idOfClaim, idOfVolume, isOurs, type HomeVolumes } from '../volumes/home-volumes.ts';
 import { placeOf, type VolumePlace } from '../volumes/plan-volume.ts';
 import { createMoveActor } from './move-actor.ts';
-import { moveNoteOf } from './move-note.ts';
+import { moveNoteOf, type MoveProgress } from './move-note.ts';
 import { planMove, type MoveWorld } from './plan-move.ts';
 import { withPoint } from './plan-points.ts';
 import { listedPoints, planReplica, type Attempt, type Target } from './plan-replica.ts';
@@ -183,6 +183,18 @@ export const startReplicas = (
 
   const act = createMoveActor({ deps, transfers, startTransfer, usersOf }, signal);
 
+  const showProgress = async (volume: PersistentVolume, progress: MoveProgress): Promise<void> => {
+    const value = JSON.stringify(progress);
+    if (volume.metadata.annotations?.[STORAGE_ANNOTATIONS.moveProgress] === value) return;
+    const { name, uid } = volume.metadata;
+    const body = { metadata: { uid, annotations: { [STORAGE_ANNOTATIONS.moveProgress]: value } } };
+    await client.patch(PERSISTENT_VOLUME, name, undefined, body, {
+      type: 'merge',
+      fieldManager: FIELD_MANAGER,
+      signal,
+    });
+  };
+
   const transferFor = (
     state: TransferState | undefined,
     point: RecoveryPoint | undefined,
@@ -231,6 +243,8 @@ export const startReplicas = (
       isBusy: (note !== undefined && isForeign) || transfers.isEnding(id),
       lastSequence: memoryOf(id).lastSequence,
     });
+    if (note !== undefined && state?.phase === 'running' && state.bytesTotal !== undefined)
+      await showProgress(volume, { stage: note.stage, done: state.bytesDone ?? 0, total: state.bytesTotal });
     const isMoving = note !== undefined || (action.do !== 'nothing' && action.do !== 'hold');
     return { ...(await act({ id, volume, claim, place }, action)), isMoving };
   };

@@ -21,6 +21,8 @@ const FrontUsage = z.object({
   sent: z.number(),
   stored: z.number(),
   epoch: z.number().int(),
+  /** Of the calling token alone. */
+  token: z.object({ received: z.number(), sent: z.number() }),
   lastError: z.object({ code: z.string(), message: z.string(), at: z.string() }).optional(),
 });
 /** What the front counted for a volume since it started, its epoch, and why it last refused something. */

@@ -37,6 +37,7 @@ export type RequestHandler = (request: IncomingMessage, response: ServerResponse
 const MAX_DATA_BYTES = 256 * 2 ** 20;
 const MAX_META_BYTES = 64 * 2 ** 20;
 const MAX_CONFIG_BYTES = 65_536;
+const MAX_COUNTED_TOKENS = 10_000;
 const V2 = 'application/vnd.x.restic.rest.v2';
 const V1 = 'application/vnd.x.restic.rest.v1';
 
@@ -93,9 +94,25 @@ export const createFront = (options: FrontOptions): RequestHandler => {
   const bytes = metrics.counter('fluvia_store_bytes_total', 'Bytes of bodies that crossed the store front.');
   const requests = metrics.counter('fluvia_store_requests_total', 'Requests to the store front.');
 
-  const received = (volume: VolumeState, tenant: string, count: number): void => {
-    volume.usage.received += count;
-    bytes.inc({ tenant, direction: 'received' }, count);
+  /** Bytes by token ID, so that a transfer's are known whoever else is at the volume; the oldest go. */
+  const byToken = new Map<string, { received: number; sent: number }>();
+  const count = (
+    volume: VolumeState,
+    claims: TokenClaims,
+    direction: 'received' | 'sent',
+    size: number,
+  ): void => {
+    volume.usage[direction] += size;
+    const mine = byToken.get(claims.id) ?? { received: 0, sent: 0 };
+    mine[direction] += size;
+    if (!byToken.has(claims.id) && byToken.size >= MAX_COUNTED_TOKENS) {
+      for (const oldest of byToken.keys()) {
+        byToken.delete(oldest);
+        break;
+      }
+    }
+    byToken.set(claims.id, mine);
+    bytes.inc({ tenant: claims.tenant, direction }, size);
   };
   const checkQuota = (volume: VolumeState, size: number): void => {
     const { quotaBytes } = options;
@@ -109,7 +126,7 @@ export const createFront = (options: FrontOptions): RequestHandler => {
 
   const writeBlob = async (call: Call, volume: VolumeState): Promise<void> => {
     const { request, response, place, claims } = call;
-    const { target, tenant } = place;
+    const { target } = place;
     if (target.kind !== 'blob') return;
     const size = lengthOf(request, target.type === 'data' ? MAX_DATA_BYTES : MAX_META_BYTES);
     checkQuota(volume, size);
@@ -120,7 +137,7 @@ export const createFront = (options: FrontOptions): RequestHandler => {
       const body = verifiedBody({
         size,
         sha256: target.name,
-        onBytes: (count) => received(volume, tenant, count),
+        onBytes: (size) => count(volume, claims, 'received', size),
       });
       const limit = options.rateLimit?.stream();
       const flow = limit === undefined ? pipeline(request, body) : pipeline(request, limit, body);
@@ -145,7 +162,7 @@ export const createFront = (options: FrontOptions): RequestHandler => {
     const writing = volume.beginWrite(claims.epoch);
     try {
       const body = await readBody(request, MAX_CONFIG_BYTES);
-      received(volume, place.tenant, body.length);
+      count(volume, claims, 'received', body.length);
       writing.signal.throwIfAborted();
       if (!(await store.putSmall(objectKey(place), body, { ifAbsent: true }))) {
         throw new FluviaError(ERROR_CODES.FORBIDDEN, 'the repository has a config already');
@@ -176,7 +193,10 @@ export const createFront = (options: FrontOptions): RequestHandler => {
     response.writeHead(201).end();
   };
 
-  const sendObject = async ({ request, response, place }: Call, volume: VolumeState): Promise<void> => {
+  const sendObject = async (
+    { request, response, place, claims }: Call,
+    volume: VolumeState,
+  ): Promise<void> => {
     const key = objectKey(place);
     if (request.method === 'HEAD') {
       const stat = await store.stat(key);
@@ -191,8 +211,7 @@ export const createFront = (options: FrontOptions): RequestHandler => {
       ...(range === undefined ? {} : { 'content-range': `bytes ${range.start}-${range.start + size - 1}/*` }),
     });
     body.on('data', (chunk: Buffer) => {
-      volume.usage.sent += chunk.length;
-      bytes.inc({ tenant: place.tenant, direction: 'sent' }, chunk.length);
+      count(volume, claims, 'sent', chunk.length);
     });
     const limit = options.rateLimit?.stream();
     await (limit === undefined ? pipeline(body, response) : pipeline(body, limit, response));
@@ -218,7 +237,11 @@ export const createFront = (options: FrontOptions): RequestHandler => {
       case 'epoch':
         return json(response, { epoch: volume.epoch() });
       case 'usage':
-        return json(response, { ...volume.usage, epoch: volume.epoch() });
+        return json(response, {
+          ...volume.usage,
+          epoch: volume.epoch(),
+          token: byToken.get(call.claims.id) ?? { received: 0, sent: 0 },
+        });
       case 'commits':
         return json(response, await listCommits(store, place.tenant, place.volume));
       case 'commit':

@@ -49,6 +49,7 @@ interface Usage {
   readonly received: number;
   readonly sent: number;
   readonly stored: number;
+  readonly token: { readonly received: number };
   readonly lastError?: { readonly code: string };
 }
 
@@ -80,6 +81,9 @@ describe('a store on a real S3', () => {
     expect(first.received).toBeGreaterThan(sizeOf(data) * 0.99);
     expect(first.received).toBeLessThan(sizeOf(data) * 1.05);
     expect(first.stored).toBeLessThanOrEqual(first.received);
+    // each token has its own count
+    expect(first.token.received).toBe(first.received);
+    expect((await usage(volume, lab.token(volume, 'read', 1))).token.received).toBe(0);
     writeFileSync(join(data, 'file-3'), randomBytes(MIB));
     await ok(volume, append, 'backup', '--no-scan', data);
     const second = await usage(volume, append);
@@ -120,18 +124,19 @@ describe('a store on a real S3', () => {
   });
 
   it('opens no other volume, tenant or path, and nothing without a token', async () => {
-    const append = lab.token(volumeOf(2), 'append', 1);
+    const append = lab.token(volumeOf(9), 'append', 1);
+    await lab.call(front, append, 'POST', `/${TENANT}/${volumeOf(9)}/config`, Buffer.from('config'));
     const get = async (path: string, token = append): Promise<number> =>
       (await lab.call(front, token, 'GET', path)).status;
     expect(await get(`/${TENANT}/${volumeOf(1)}/config`)).toBe(403);
-    expect(await get(`/${TENANT.toUpperCase().toLowerCase().replace('a', 'b')}/${volumeOf(2)}/config`)).toBe(
+    expect(await get(`/${TENANT.toUpperCase().toLowerCase().replace('a', 'b')}/${volumeOf(9)}/config`)).toBe(
       403,
     );
-    expect(await get(`/${TENANT}/${volumeOf(2)}/../${volumeOf(1)}/config`)).toBe(404);
-    expect(await get(`/${TENANT}/${volumeOf(2)}/%2e%2e/config`)).toBe(404);
-    expect(await get(`/${TENANT}/${volumeOf(2)}/config`)).toBe(200);
-    expect(await get(`/${TENANT}/${volumeOf(2)}/config`, `${append.slice(0, -4)}AAAA`)).toBe(401);
-    expect(await get(`/${TENANT}/${volumeOf(2)}/config`, 'fst1..')).toBe(401);
+    expect(await get(`/${TENANT}/${volumeOf(9)}/../${volumeOf(1)}/config`)).toBe(404);
+    expect(await get(`/${TENANT}/${volumeOf(9)}/%2e%2e/config`)).toBe(404);
+    expect(await get(`/${TENANT}/${volumeOf(9)}/config`)).toBe(200);
+    expect(await get(`/${TENANT}/${volumeOf(9)}/config`, `${append.slice(0, -4)}AAAA`)).toBe(401);
+    expect(await get(`/${TENANT}/${volumeOf(9)}/config`, 'fst1..')).toBe(401);
   });
 
   it('publishes nothing of an old epoch once the epoch was raised, not even after a restart', async () => {
@@ -216,8 +221,12 @@ describe('a store on a real S3', () => {
   });
 
   it('takes a commit record once, for a snapshot that is there, by a token of its epoch', async () => {
-    const volume = volumeOf(2);
+    const volume = volumeOf(8);
     const append = lab.token(volume, 'append', 1);
+    const data = join(lab.folder, 'data8');
+    fill(data, 1, 1000);
+    await ok(volume, append, 'init');
+    await ok(volume, append, 'backup', data);
     const [snapshot] = JSON.parse(await ok(volume, append, 'snapshots', '--json')) as [{ id: string }];
     const put = (epoch: number, sequence: number, record: CommitRecord) =>
       lab.call(

@@ -60,10 +60,11 @@ const prefersEast = {
     },
   },
 };
-const workload = (name: string) => ({
+const workload = (name: string, replicas = 1) => ({
   metadata: { name, namespace: 'shop' },
   spec: {
-    replicas: 1,
+    replicas,
+    ...(replicas > 1 ? { podManagementPolicy: 'Parallel' } : {}),
     serviceName: name,
     selector: { matchLabels: { app: name } },
     template: { metadata: { labels: { app: name } }, spec: prefersEast },
@@ -134,25 +135,28 @@ describe('home and a lost peer', () => {
 
   it('holds a fence pod before its peer hears of it', async () => {
     await client.create(resources.DEPLOYMENT, workload('web') as never);
-    await client.create(STATEFUL_SET, workload('db') as never);
+    await client.create(STATEFUL_SET, workload('db', 3) as never);
     await client.create(resources.POD, {
       metadata: { name: 'solo', namespace: 'shop' },
       spec: prefersEast,
     } as never);
-    await waitUntil('all are told to east', async () => east.sent(SHADOWS).items.size === 3, 30_000);
+    await waitUntil('all are told to east', async () => east.sent(SHADOWS).items.size === 5, 30_000);
     before = await pods();
-    expect(before.map((pod) => pod.spec.nodeName)).toEqual(Array(3).fill('fluvia-east'));
+    expect(before.map((pod) => pod.spec.nodeName)).toEqual(Array(5).fill('fluvia-east'));
     const items = new Map([...east.sent(SHADOWS).items].map(([id, item]) => [id.slice(5, 8), item.fence]));
     expect(items.get('db-')).toEqual({ stopSeconds: STOP_SECONDS });
     expect([items.get('web'), items.get('sol')]).toEqual([undefined, undefined]);
     const held = before.filter((pod) => pod.metadata.finalizers?.includes(FINALIZERS.floated));
-    expect(held.map((pod) => pod.metadata.name)).toEqual(['db-0']);
+    expect(held.map((pod) => pod.metadata.name)).toEqual(['db-0', 'db-1', 'db-2']);
   });
 
   it('answers asks with what may run there', async () => {
     ask(1);
     await waitUntil('an answer', () => answered()?.asks['controller'] === 1);
-    expect(answered()).toMatchObject({ leaseSeconds: LEASE_SECONDS, pods: [uidOf('db-0')] });
+    expect(answered()).toMatchObject({
+      leaseSeconds: LEASE_SECONDS,
+      pods: ['db-0', 'db-1', 'db-2'].map(uidOf).sort(),
+    });
     for (const [id, { uid }] of east.sent(SHADOWS).items) {
       const conditions = [{ type: 'Ready', status: 'True' }];
       east.tell(SHADOW_STATUS).set(id, { uid, state: 'accepted', status: { phase: 'Running', conditions } });
@@ -185,23 +189,27 @@ describe('home and a lost peer', () => {
       const pod = await podNamed('db-0');
       return pod?.metadata.uid !== uidOf('db-0') || pod.metadata.deletionTimestamp !== undefined;
     });
-    await waitUntil(
-      'another is there',
-      async () => {
-        const pod = await podNamed('db-0');
-        return pod !== undefined && pod.metadata.uid !== uidOf('db-0') && pod.spec.nodeName !== undefined;
-      },
-      30_000,
-    );
+    const fresh = async (): Promise<number> => {
+      const found = await Promise.all(['db-0', 'db-1', 'db-2'].map(podNamed));
+      return found.filter((pod) => pod?.spec.nodeName && pod.metadata.uid !== uidOf(pod.metadata.name))
+        .length;
+    };
+    await waitUntil('another is there', async () => (await fresh()) > 0, 30_000);
     expect(performance.now() - lastAnswerAt).toBeGreaterThanOrEqual(fenceSpanMs(LEASE_SECONDS, STOP_SECONDS));
-    expect((await podNamed('db-0'))?.spec.nodeName).not.toBe('fluvia-east');
+    // Those that go first must not make the others wait: nothing is answered that nobody asked.
+    await waitUntil('the others are there', async () => (await fresh()) === 3, 5000);
+    expect(answered()?.pods).toHaveLength(3);
+    const nodes = (await pods())
+      .filter((pod) => pod.metadata.name.startsWith('db'))
+      .map((p) => p.spec.nodeName);
+    expect(nodes).not.toContain('fluvia-east');
   });
 
   it('on return has withdrawn the surplus and lists nothing that was let go', async () => {
+    east.setUp(true);
     ask(3);
     await waitUntil('an answer', () => answered()?.asks['controller'] === 3);
     expect(answered()?.pods).toEqual([]);
-    east.setUp(true);
     await waitUntil('only the bare pod is left there', () => east.sent(SHADOWS).items.size === 1);
     expect([...east.sent(SHADOWS).items.keys()]).toEqual(['shop/solo']);
   });

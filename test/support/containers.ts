@@ -29,7 +29,9 @@ export const createContainerWatch = async (testbed: Testbed, nodes: readonly str
   const known = new Map<string, RunningContainer | undefined>();
 
   const describe = async (node: string, id: string): Promise<RunningContainer | undefined> => {
-    const { code, stdout } = await testbed.execNode(node, [...ctr, 'containers', 'info', id]);
+    const { code, stdout } = await Promise.resolve()
+      .then(() => testbed.execNode(node, [...ctr, 'containers', 'info', id]))
+      .catch(() => ({ code: 1, stdout: '' }));
     if (code !== 0) return undefined;
     const info = JSON.parse(stdout) as ContainerInfo;
     const isContainer = info.Labels?.['io.cri-containerd.kind'] === 'container';
@@ -46,8 +48,9 @@ export const createContainerWatch = async (testbed: Testbed, nodes: readonly str
   };
 
   const look = async (node: string): Promise<readonly RunningContainer[] | undefined> => {
-    const { code, stdout } = await testbed
-      .execNode(node, [...ctr, 'tasks', 'ls'])
+    // A node that is down can't be entered.
+    const { code, stdout } = await Promise.resolve()
+      .then(() => testbed.execNode(node, [...ctr, 'tasks', 'ls']))
       .catch(() => ({ code: 1, stdout: '' }));
     if (code !== 0) return undefined;
     const ids = stdout

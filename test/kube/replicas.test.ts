@@ -1,0 +1,290 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { ItemOf } from '../../api/link.ts';
+import {
+  STORE,
+  TOKEN_REQUESTS,
+  TOKENS,
+  TRANSFER_STATUS,
+  TRANSFERS,
+  VOLUME_STATUS,
+  VOLUMES,
+} from '../../api/storage-collections.ts';
+import { LABELS } from '../../api/labels.ts';
+import type { VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
+import * as resources from '../../runtime/kube/resources.ts';
+import type { Job, PersistentVolume } from '../../runtime/kube/storage-types.ts';
+import type { KubeObject } from '../../runtime/kube/types.ts';
+import { startStorage } from '../../storage-fabric/start.ts';
+import { volumeIdOf } from '../../storage-fabric/volumes/volume-id.ts';
+import { createFakeLinks, type FakePeer } from './fake-links.ts';
+import { VIEW } from './provider-setup.ts';
+import { IDS, setUpStorage, until, type StorageStage } from './storage-stage.ts';
+
+/**
+ * Copies and moves as home steers them, and movers as a peer runs them, on a real control plane; peers, stores and movers'
+ * ends are in memory. Told in order.
+ */
+const REPLICA = resources.fluviaResource('VolumeReplica', 'volumereplicas', true);
+let stage: StorageStage;
+let east: FakePeer;
+let west: FakePeer;
+let id = '';
+
+type Transfer = ItemOf<typeof TRANSFERS>;
+
+const store = (host: string): ItemOf<typeof STORE> => ({
+  address: '10.244.0.7',
+  port: 9447,
+  caCertificate: 'PEM',
+  serverName: `store.${host}.fluvia`,
+  ready: true,
+});
+
+const replicaOf = async (name = 'db') => stage.admin.get<VolumeReplica>(REPLICA, name, 'shop');
+const placeholder = async () =>
+  stage.admin.get<PersistentVolume>(resources.PERSISTENT_VOLUME, `fluvia-${id}`);
+
+/** Plays the store that gives a token, then waits for the mover at `runner`. */
+const grant = async (target: FakePeer, runner: FakePeer, action: string): Promise<[string, Transfer]> => {
+  const asked = () => [...target.sent(TOKEN_REQUESTS).items].find(([key]) => key.includes(`-${action}-`));
+  await until(`a token for ${action} is asked for`, () => asked() !== undefined, 30_000);
+  const [key] = asked() ?? [''];
+  target.tell(TOKENS).set(key, { attempt: 0, token: 'secret', path: `/${'h'.repeat(26)}/${id}/` });
+  await until(`${action} is ordered`, () => runner.sent(TRANSFERS).items.has(key));
+  return [key, runner.sent(TRANSFERS).items.get(key) as Transfer];
+};
+
+/** Plays the mover's end, and the Job's going once home takes it back. */
+const finish = async (
+  target: FakePeer,
+  runner: FakePeer,
+  key: string,
+  status: ItemOf<typeof TRANSFER_STATUS>,
+): Promise<void> => {
+  runner.tell(TRANSFER_STATUS).set(key, status);
+  await until('the mover is taken back', () => !runner.sent(TRANSFERS).items.has(key));
+  expect(target.sent(TOKEN_REQUESTS).items.has(key)).toBe(false);
+  runner.tell(TRANSFER_STATUS).delete(key);
+  target.tell(TOKENS).delete(key);
+};
+
+const copied = (sequence: number, consistency: 'FilesystemSnapshot' | 'Stopped' = 'FilesystemSnapshot') => ({
+  phase: 'Succeeded' as const,
+  result: {
+    snapshotID: sequence.toString(16).padStart(64, '0'),
+    treeHash: 'b'.repeat(64),
+    consistency,
+    cutAt: new Date().toISOString(),
+    bytesScanned: 1000,
+    bytesSent: 100,
+  },
+});
+
+beforeAll(async () => {
+  stage = await setUpStorage();
+  ({ east, west } = stage);
+  for (const peer of [east, west]) {
+    peer.tell(VOLUME_STATUS).complete = true;
+    peer.tell(VOLUMES).complete = true;
+    peer.tell(TRANSFERS).complete = true;
+    peer.tell(STORE).set('store', store(peer.link.peer));
+  }
+  await stage.admin.create(VIEW, {
+    metadata: { name: 'west' },
+    spec: {
+      peer: 'west',
+      clusterID: IDS.west,
+      theirs: [{ purpose: 'Pod', real: '10.244.0.0/16', view: '10.62.0.0/16' }],
+      ours: [],
+    },
+  } as never);
+  await startStorage(stage.deps, createFakeLinks([east, west]), 'h'.repeat(26), stage.signal);
+  await stage.makeClaim('db');
+  await stage.makePod('db-0', 'db', { [LABELS.peer]: 'east' });
+  await until('it is bound', async () => (await stage.nodeOfPod('db-0')) !== undefined);
+  id = volumeIdOf((await stage.claimOf('db'))?.metadata.uid ?? '');
+}, 180_000);
+
+afterAll(() => stage?.tearDown());
+
+describe('a VolumeReplica', () => {
+  it('says that its claim does not exist', async () => {
+    await stage.admin.create(REPLICA, {
+      metadata: { name: 'none', namespace: 'shop' },
+      spec: { claimName: 'none', peers: ['west'] },
+    } as never);
+    await until('it says so', async () =>
+      ((await replicaOf('none'))?.status?.conditions ?? []).some(({ reason }) => reason === 'NoVolume'),
+    );
+  });
+
+  it('has a mover run beside the volume, with a token of the target and a key of home', async () => {
+    await stage.admin.create(REPLICA, {
+      metadata: { name: 'db', namespace: 'shop' },
+      spec: { claimName: 'db', peers: ['west'], intervalSeconds: 10 },
+    } as never);
+    const [key, transfer] = await grant(west, east, 'backup');
+    expect(transfer).toMatchObject({
+      action: 'backup',
+      namespace: 'shop',
+      claimName: 'db',
+      epoch: 1,
+      sequence: 1,
+      writerStopped: false,
+      store: { clusterID: IDS.west, serverName: 'store.west.fluvia' },
+    });
+    expect(transfer.key.length).toBeGreaterThanOrEqual(32);
+    await finish(west, east, key, copied(1));
+    await until('the point is listed', async () => (await replicaOf())?.status?.points?.length === 1);
+    const { status } = (await replicaOf()) ?? {};
+    expect(status).toMatchObject({ volume: id, epoch: 1, location: 'east' });
+    expect(status?.points?.[0]).toMatchObject({ peer: 'west', sequence: 1, bytesSent: 100 });
+    await until('it is ready', async () =>
+      ((await replicaOf())?.status?.conditions ?? []).some(({ reason }) => reason === 'Replicated'),
+    );
+  });
+
+  it('copies again after the interval, and mends the repository after a failure', async () => {
+    const [key, transfer] = await grant(west, east, 'backup');
+    expect(transfer).toMatchObject({ sequence: 2, parentSnapshotID: '1'.padStart(64, '0') });
+    await finish(west, east, key, { phase: 'Failed', reason: 'Interrupted', message: 'it was stopped' });
+    await until('the error is shown', async () =>
+      ((await replicaOf())?.status?.lastError ?? '').includes('it was stopped'),
+    );
+    const [mend] = await grant(west, east, 'maintain');
+    await finish(west, east, mend, { phase: 'Succeeded' });
+    const [again, order] = await grant(west, east, 'backup');
+    expect(order.sequence).toBeGreaterThan(2);
+    await finish(west, east, again, copied(order.sequence));
+    await until('the second point is listed', async () => (await replicaOf())?.status?.points?.length === 2);
+    expect((await replicaOf())?.status?.lastError).toBeUndefined();
+  }, 90_000);
+});
+
+describe('a planned move', () => {
+  it('is refused to where the volume is', async () => {
+    const annotate = (to: string) =>
+      stage.admin.patch(
+        resources.PERSISTENT_VOLUME_CLAIM,
+        'db',
+        'shop',
+        { metadata: { annotations: { 'fluvia.dev/move-to': to } } },
+        { type: 'merge' },
+      );
+    await annotate('east');
+    await until('it is refused', () => stage.events.includes('AlreadyThere'));
+    await until(
+      'the wish is gone',
+      async () => (await stage.claimOf('db'))?.metadata.annotations?.['fluvia.dev/move-to'] === undefined,
+    );
+    await annotate('west');
+  });
+
+  it('stops the writer, copies, restores at a raised epoch, and lets pods go there', async () => {
+    await until('the pod is told to end', async () => {
+      const pod = await stage.admin.get<KubeObject>(resources.POD, 'db-0', 'shop');
+      return pod?.metadata.deletionTimestamp !== undefined;
+    });
+    expect(east.sent(VOLUMES).items.get(id)?.state).toBe('retained');
+    expect([...west.sent(TOKEN_REQUESTS).items.keys()].filter((key) => key.includes('-4-'))).toEqual([]);
+    await stage.removePod('db-0');
+    const [key, order] = await grant(west, east, 'backup');
+    expect(order.writerStopped).toBe(true);
+    await finish(west, east, key, copied(order.sequence, 'Stopped'));
+    const [restore, wanted] = await grant(west, west, 'restore');
+    expect(wanted).toMatchObject({ epoch: 2, snapshotID: order.sequence.toString(16).padStart(64, '0') });
+    expect(west.sent(VOLUMES).items.get(id)).toMatchObject({ state: 'restoring', epoch: 2 });
+    west.tell(TRANSFER_STATUS).set(restore, { phase: 'Running', bytesDone: 5, bytesTotal: 10 });
+    await until('progress is shown', async () =>
+      ((await placeholder())?.metadata.annotations?.['fluvia.dev/move-progress'] ?? '').includes('"done":5'),
+    );
+    await finish(west, west, restore, { phase: 'Succeeded' });
+    await until('it is there', () => west.sent(VOLUMES).items.get(id)?.state === 'active');
+    expect(east.sent(VOLUMES).items.get(id)?.state).toBe('retained');
+    expect((await placeholder())?.metadata.annotations).toMatchObject({
+      'fluvia.dev/location': 'west',
+      'fluvia.dev/retained': 'east',
+      'fluvia.dev/epoch': '2',
+    });
+    await stage.makePod('db-1', 'db');
+    await until('a new pod goes there', async () => (await stage.nodeOfPod('db-1')) === 'west-a');
+  }, 90_000);
+});
+
+describe('a failover', () => {
+  it('waits for the word that nobody writes, then restores from the freshest point', async () => {
+    await stage.admin.patch(REPLICA, 'db', 'shop', { spec: { peers: ['east', 'west'] } }, { type: 'merge' });
+    const [key, order] = await grant(east, west, 'backup');
+    await finish(east, west, key, copied(order.sequence));
+    west.setUp(false);
+    await stage.makePod('db-2', 'db', { [LABELS.peer]: 'east' });
+    await new Promise((resolve) => setTimeout(resolve, 4000));
+    // db-1 may still write
+    expect((await placeholder())?.metadata.annotations?.['fluvia.dev/move']).toBeUndefined();
+    await stage.removePod('db-1');
+    const [restore, wanted] = await grant(east, east, 'restore');
+    expect(wanted).toMatchObject({ epoch: 3, sequence: order.sequence });
+    await finish(east, east, restore, { phase: 'Succeeded' });
+    await until(
+      'the pod starts there',
+      async () => (await stage.nodeOfPod('db-2'))?.startsWith('east-') === true,
+    );
+    expect(stage.events).toContain('FailedOver');
+    expect(west.sent(VOLUMES).items.get(id)).toMatchObject({ state: 'retained', epoch: 3 });
+  }, 90_000);
+});
+
+describe('the peer that runs a mover', () => {
+  const transfer: Transfer = {
+    action: 'backup',
+    volume: volumeIdOf('u9'),
+    namespace: 'store',
+    claimName: 'data',
+    epoch: 1,
+    sequence: 7,
+    store: { clusterID: IDS.west, ...store('west'), path: '/t/v/' },
+    token: 'the token',
+    key: 'k'.repeat(43),
+    writerStopped: false,
+    deadlineSeconds: 600,
+  };
+
+  it('has no volume to copy', async () => {
+    east.tell(TRANSFERS).set('t0', transfer);
+    await until('it says so', () => east.sent(TRANSFER_STATUS).items.get('t0')?.reason === 'NoVolume');
+    east.tell(TRANSFERS).delete('t0');
+    await until('it is forgotten', () => !east.sent(TRANSFER_STATUS).items.has('t0'));
+  });
+
+  it('makes a Secret and a Job as the peering, and takes them away', async () => {
+    await stage.admin.create(resources.STORAGE_CLASS, {
+      metadata: { name: 'plain', annotations: { 'storageclass.kubernetes.io/is-default-class': 'true' } },
+      provisioner: 'kubernetes.io/no-provisioner',
+      volumeBindingMode: 'WaitForFirstConsumer',
+    } as never);
+    east.tell(VOLUMES).set(transfer.volume, {
+      namespace: 'store',
+      claimName: 'data',
+      uid: 'u9',
+      size: '1Gi',
+      accessModes: ['ReadWriteOnce'],
+      volumeMode: 'Filesystem',
+      epoch: 1,
+      state: 'active',
+    });
+    await until('it is claimed', async () => (await stage.claimOf('data', 'shop-east')) !== undefined);
+    east.tell(TRANSFERS).set('t1', transfer);
+    const jobs = async () => (await stage.admin.list<Job>(resources.JOB, { namespace: 'shop-east' })).items;
+    await until('the Job is there', async () => (await jobs()).length === 1);
+    const [job] = await jobs();
+    expect(JSON.stringify(job)).not.toContain('the token');
+    expect(JSON.stringify(job)).toContain('10.62.0.7');
+    const name = job?.metadata.name ?? '';
+    expect(await stage.admin.get(resources.SECRET, name, 'shop-east')).toBeDefined();
+    await until('it waits', () => east.sent(TRANSFER_STATUS).items.get('t1')?.phase === 'Pending');
+    east.tell(TRANSFERS).delete('t1');
+    await until('the Job is gone', async () => (await jobs()).length === 0);
+    expect(await stage.admin.get(resources.SECRET, name, 'shop-east')).toBeUndefined();
+    await until('it is forgotten', () => !east.sent(TRANSFER_STATUS).items.has('t1'));
+  });
+});
