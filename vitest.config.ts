@@ -11,6 +11,8 @@ export default defineConfig({
             '{api,proto,runtime,peering,network-fabric,storage-fabric,offloading,daemon,cli,deploy,test}/**/*.test.ts',
           ],
           exclude: ['test/{host,kube,e2e}/**', 'node_modules/**'],
+          // far more than any needs: a busy machine must not fail a test
+          testTimeout: 30_000,
         },
       },
       {
