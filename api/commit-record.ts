@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 import { VolumeId } from './storage-collections.ts';
 import { RecoveryPoint } from './v1alpha1/volume-replica.ts';
 

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { Ipv4String } from './cidr.ts';
-import { DnsLabel, DnsSubdomain, Pin } from './cluster-id.ts';
+import { DnsLabel, DnsSubdomain } from './cluster-id.ts';
 import type { Collection } from './link.ts';
 import { QuantityString } from './quantity.ts';
 import { Consistency } from './v1alpha1/volume-replica.ts';
