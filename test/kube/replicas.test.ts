@@ -13,7 +13,6 @@ import { LABELS } from '../../api/labels.ts';
 import type { VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
 import * as resources from '../../runtime/kube/resources.ts';
 import type { Job, PersistentVolume } from '../../runtime/kube/storage-types.ts';
-import type { KubeObject } from '../../runtime/kube/types.ts';
 import { startStorage } from '../../storage-fabric/start.ts';
 import { volumeIdOf } from '../../storage-fabric/volumes/volume-id.ts';
 import { createFakeLinks, type FakePeer } from './fake-links.ts';
@@ -182,7 +181,7 @@ describe('a planned move', () => {
 
   it('stops the writer, copies, restores at a raised epoch, and lets pods go there', async () => {
     await until('the pod is told to end', async () => {
-      const pod = await stage.admin.get<KubeObject>(resources.POD, 'db-0', 'shop');
+      const pod = await stage.admin.get(resources.POD, 'db-0', 'shop');
       return pod?.metadata.deletionTimestamp !== undefined;
     });
     expect(east.sent(VOLUMES).items.get(id)?.state).toBe('retained');
