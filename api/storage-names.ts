@@ -18,6 +18,8 @@ export const STORAGE_ANNOTATIONS = {
   location: 'fluvia.dev/location',
   /** On the placeholder: comma-separated peers that keep an older copy of it, used by nothing. */
   retained: 'fluvia.dev/retained',
+  /** On the placeholder: comma-separated peers whose older copy has a tail that no other has: they were lost. */
+  diverged: 'fluvia.dev/diverged',
   /** On the placeholder: the move under way, as JSON (see `storage-fabric/replica/plan-move.ts`). */
   move: 'fluvia.dev/move',
   /** On the placeholder: how far the step under way is, as JSON `{stage, done, total}` in bytes. */

@@ -24,6 +24,10 @@ export const RecoveryPoint = z.object({
   cutAt: z.string().max(64).describe('When the copy was cut, RFC 3339.'),
   bytesScanned: z.number().int().min(0),
   bytesSent: z.number().int().min(0).describe('As the store counted them.'),
+  salvage: z
+    .boolean()
+    .optional()
+    .describe('The divergent tail of a peer that was lost: kept for people, never restored unattended.'),
 });
 export type RecoveryPoint = z.infer<typeof RecoveryPoint>;
 
@@ -64,6 +68,8 @@ export const VolumeReplicaKind = defineKind({
   columns: [
     { name: 'Claim', type: 'string', jsonPath: '.spec.claimName' },
     { name: 'Location', type: 'string', jsonPath: '.status.location' },
+    { name: 'Copy', type: 'date', jsonPath: '.status.points[0].cutAt' },
+    { name: 'Consistency', type: 'string', jsonPath: '.status.points[0].consistency' },
     { name: 'Ready', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].status' },
     {
       name: 'Message',

@@ -29,6 +29,7 @@ interface MoveFlags extends ClusterFlags {
 }
 
 const STAGES = {
+  salvage: 'what the peer wrote before it was lost to be kept',
   stop: 'its pods to end',
   copy: 'the last delta to be copied',
   restore: 'the copy to be restored',

@@ -119,6 +119,18 @@ export const createMoveActor = (
         ))
           await client.delete(POD, metadata.name, metadata.namespace, { uid: metadata.uid, signal });
         return { requeueAfterMs: LOOK_AGAIN_MS };
+      case 'salvage':
+        await startTransfer(claim, {
+          volume: id,
+          action: 'backup',
+          purpose: 'move',
+          runner: action.at,
+          target: action.at,
+          epoch: place.epoch,
+          sequence: action.sequence,
+          writerStopped: true,
+        });
+        return { requeueAfterMs: LOOK_AGAIN_MS };
       case 'copy':
         await startTransfer(claim, {
           volume: id,
@@ -153,6 +165,7 @@ export const createMoveActor = (
           [STORAGE_ANNOTATIONS.moveProgress]: null,
           [STORAGE_ANNOTATIONS.location]: action.location,
           [STORAGE_ANNOTATIONS.retained]: action.retained.length === 0 ? null : action.retained.join(','),
+          [STORAGE_ANNOTATIONS.diverged]: action.diverged.length === 0 ? null : action.diverged.join(','),
           [STORAGE_ANNOTATIONS.lastMove]: JSON.stringify(action.end),
         });
         const { ok, kind, to, message } = action.end;

@@ -5,14 +5,14 @@ import type { PersistentVolume } from '../../runtime/kube/storage-types.ts';
 
 /**
  * A move under way, as it stands on the placeholder (annotation `fluvia.dev/move`). While it stands the volume is usable
- * nowhere. `stop`: its writers end; `copy`: the last delta goes to the target's store; `restore`: the target's copy becomes the
+ * nowhere. `salvage`: what a lost peer wrote last is kept before its copy is overwritten; `stop`: its writers end; `copy`: the last delta goes to the target's store; `restore`: the target's copy becomes the
  * recovery point, at a raised epoch.
  */
 export const MoveNote = z.object({
   kind: z.enum(['planned', 'failover']),
   from: z.string().max(63),
   to: z.string().max(63),
-  stage: z.enum(['stop', 'copy', 'restore']),
+  stage: z.enum(['salvage', 'stop', 'copy', 'restore']),
   startedAt: z.string().max(64),
   /** What is restored. */
   point: RecoveryPoint.optional(),
@@ -23,7 +23,7 @@ export type MoveNote = z.infer<typeof MoveNote>;
 
 /** How far the step under way is, bytes (annotation `fluvia.dev/move-progress`). */
 export const MoveProgress = z.object({
-  stage: z.enum(['stop', 'copy', 'restore']),
+  stage: z.enum(['salvage', 'stop', 'copy', 'restore']),
   done: z.number().min(0),
   total: z.number().min(0),
 });

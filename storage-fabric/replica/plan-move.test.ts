@@ -22,9 +22,10 @@ const point = (more: Partial<RecoveryPoint> = {}): RecoveryPoint => ({
 const base: MoveWorld = {
   now: NOW,
   note: undefined,
-  place: { epoch: 1, location: 'east', retained: [], restoring: undefined, isUsable: true },
+  place: { epoch: 1, location: 'east', retained: [], diverged: [], restoring: undefined, isUsable: true },
   wanted: undefined,
   users: 1,
+  bareUser: undefined,
   waiting: 0,
   points: [point()],
   allowBestEffort: false,
@@ -106,6 +107,25 @@ describe('a planned move', () => {
     ).toMatchObject({ do: 'end', location: 'west', retained: ['east'], end: { ok: true, cutAt: cut.cutAt } });
   });
 
+  it('is refused while a pod that nobody would start again uses it', () => {
+    expect(planMove({ ...base, wanted: 'west', bareUser: 'db' })).toMatchObject({ reason: 'BarePod' });
+  });
+
+  it('first keeps what the target wrote before it was lost', () => {
+    const place = { ...base.place, retained: ['west'], diverged: ['west'] };
+    expect(planMove({ ...base, place, wanted: 'west' })).toMatchObject({ note: { stage: 'salvage' } });
+    const world = { ...base, place, note: note('salvage') };
+    expect(planMove(world)).toMatchObject({ do: 'salvage', at: 'west', sequence: 4 });
+    expect(planMove({ ...world, transfer: { state: 'done', point: point() } })).toMatchObject({
+      note: { stage: 'stop' },
+    });
+    const restored = { ...base, place, note: note('restore', { point: point() }) };
+    expect(planMove({ ...restored, transfer: { state: 'done', point: undefined } })).toMatchObject({
+      do: 'end',
+      diverged: [],
+    });
+  });
+
   it('gives up after three failures and leaves the volume where it is', () => {
     const failed = { ...base, users: 0, transfer: { state: 'failed', message: 'store full' } as const };
     expect(planMove({ ...failed, note: note('copy') })).toMatchObject({ do: 'note', note: { failures: 1 } });
@@ -147,6 +167,7 @@ describe('a failover', () => {
 
   it.each([
     ['NoRecoveryPoint', { points: [] }],
+    ['NoRecoveryPoint', { points: [point({ salvage: true })] }],
     ['NoRecoveryPoint', { points: [point({ peer: 'east' })] }],
     ['StoreUnreachable', { points: [point({ peer: 'dead' })] }],
     ['OnlyBestEffort', { points: [point({ consistency: 'BestEffort' })] }],

@@ -13,6 +13,8 @@ export interface MoveWorld {
   readonly wanted: string | undefined;
   /** Pods of home that use the volume and are bound to a virtual node; also those that are ending. */
   readonly users: number;
+  /** A pod there that nobody would start again, by name. */
+  readonly bareUser: string | undefined;
   /** Pods of home that want it and are bound to no node. */
   readonly waiting: number;
   readonly points: readonly RecoveryPoint[];
@@ -42,6 +44,7 @@ export type MoveAction =
   /** Writes the note (compare-and-swap), and raises the epoch where it says so. */
   | { readonly do: 'note'; readonly note: MoveNote; readonly epoch: number }
   | { readonly do: 'evict' }
+  | { readonly do: 'salvage'; readonly at: string; readonly sequence: number }
   | {
       readonly do: 'copy';
       readonly to: string;
@@ -54,6 +57,7 @@ export type MoveAction =
       readonly end: MoveEnd;
       readonly location: string;
       readonly retained: readonly string[];
+      readonly diverged: readonly string[];
     };
 
 const MAX_FAILURES = 3;
@@ -78,6 +82,11 @@ const planWish = (world: MoveWorld, to: string): MoveAction => {
       'SourceUnreachable',
       `peer ${place.location} does not answer, so nothing can be copied from it`,
     );
+  if (world.bareUser !== undefined)
+    return refuse(
+      'BarePod',
+      `pod ${world.bareUser} uses it and has no owner that would start it again: delete it first`,
+    );
   return {
     do: 'note',
     epoch: place.epoch,
@@ -85,7 +94,7 @@ const planWish = (world: MoveWorld, to: string): MoveAction => {
       kind: 'planned',
       from: place.location,
       to,
-      stage: 'stop',
+      stage: place.diverged.includes(to) ? 'salvage' : 'stop',
       startedAt: iso(world.now),
       failures: 0,
     },
@@ -97,7 +106,9 @@ export const choosePoint = (
   world: Pick<MoveWorld, 'points' | 'place' | 'targets' | 'allowBestEffort' | 'maxAgeSeconds' | 'now'>,
 ): RecoveryPoint | { readonly reason: string; readonly message: string } => {
   const { place, targets } = world;
-  const elsewhere = world.points.filter(({ peer }) => peer !== place.location).toSorted(newestFirst);
+  const elsewhere = world.points
+    .filter(({ peer, salvage }) => peer !== place.location && salvage !== true)
+    .toSorted(newestFirst);
   if (elsewhere.length === 0)
     return {
       reason: 'NoRecoveryPoint',
@@ -152,6 +163,11 @@ const ended = (world: MoveWorld, note: MoveNote, ok: boolean, message: string): 
   return {
     do: 'end',
     location,
+    diverged: ok
+      ? [...new Set([...place.diverged, ...(note.kind === 'failover' ? [note.from] : [])])].filter(
+          (peer) => peer !== note.to,
+        )
+      : place.diverged,
     // A copy that was only begun is worth nothing.
     retained: ok ? retained : retained.filter((peer) => peer !== note.to || place.retained.includes(peer)),
     end: {
@@ -207,6 +223,17 @@ const planCopy = (world: MoveWorld, note: MoveNote): MoveAction => {
   };
 };
 
+const planSalvage = (world: MoveWorld, note: MoveNote): MoveAction => {
+  const { transfer } = world;
+  if (transfer?.state === 'running')
+    return { do: 'wait', message: `what ${note.to} wrote last is being kept` };
+  if (transfer?.state === 'failed') return failedOnce(world, note, transfer.message);
+  if (transfer?.state === 'done')
+    return { do: 'note', epoch: world.place.epoch, note: { ...note, stage: 'stop', failures: 0 } };
+  if (world.isBusy) return { do: 'wait', message: 'an earlier mover is ending' };
+  return { do: 'salvage', at: note.to, sequence: nextSequence(world.points, world.lastSequence) };
+};
+
 const planRestore = (world: MoveWorld, note: MoveNote): MoveAction => {
   const { transfer } = world;
   if (note.point === undefined) return ended(world, note, false, 'it has no recovery point to restore');
@@ -231,6 +258,8 @@ export const planMove = (world: MoveWorld): MoveAction => {
   const { note, wanted } = world;
   if (note === undefined) return wanted === undefined ? planFailover(world) : planWish(world, wanted);
   switch (note.stage) {
+    case 'salvage':
+      return planSalvage(world, note);
     case 'stop':
       if (world.isSourceLost) return ended(world, note, false, `peer ${note.from} was lost before the copy`);
       if (world.users > 0) return { do: 'evict' };

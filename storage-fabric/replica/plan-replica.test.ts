@@ -38,7 +38,7 @@ const replica = (
 const world = (more: Partial<ReplicaWorld> = {}): ReplicaWorld => ({
   now: NOW,
   replica: replica([]),
-  place: { epoch: 1, location: 'east', retained: [], restoring: undefined, isUsable: true },
+  place: { epoch: 1, location: 'east', retained: [], diverged: [], restoring: undefined, isUsable: true },
   why: '',
   targets: new Map([
     ['east', { isUp: true, hasStore: true }],
@@ -84,7 +84,14 @@ describe('planReplica', () => {
     [
       'Moving',
       {
-        place: { epoch: 1, location: 'east', retained: [], restoring: undefined, isUsable: false },
+        place: {
+          epoch: 1,
+          location: 'east',
+          retained: [],
+          diverged: [],
+          restoring: undefined,
+          isUsable: false,
+        },
       },
     ],
     ['NoStore', { targets: new Map([['west', { isUp: true, hasStore: false }]]) }],

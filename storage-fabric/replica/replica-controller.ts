@@ -97,6 +97,8 @@ export const startReplicas = (
     return node?.metadata.labels?.[LABELS.virtualNode] === 'true';
   };
   const isOver = (pod: Pod): boolean => pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed';
+  const isBare = ({ metadata }: Pod): boolean =>
+    metadata.ownerReferences?.some(({ controller }) => controller === true) !== true;
   const usersOf = (claim: PersistentVolumeClaim): readonly Pod[] =>
     pods.byIndex(BY_CLAIM, claimKey(claim)).filter((pod) => isAtPeer(pod) && !isOver(pod));
 
@@ -217,13 +219,10 @@ export const startReplicas = (
     // A move goes before the copies; one that is under way ends first.
     if (note !== undefined && isForeign) transfers.end(id);
     const point = state === undefined ? undefined : pointOf(state);
-    if (
-      note?.stage === 'copy' &&
-      state?.phase === 'succeeded' &&
-      point !== undefined &&
-      replica !== undefined
-    ) {
-      const points = withPoint(replica.status?.points ?? [], point, listedPoints(replica.spec.keep));
+    const isCopying = note?.stage === 'copy' || note?.stage === 'salvage';
+    if (isCopying && state?.phase === 'succeeded' && point !== undefined && replica !== undefined) {
+      const listed = note.stage === 'salvage' ? { ...point, salvage: true } : point;
+      const points = withPoint(replica.status?.points ?? [], listed, listedPoints(replica.spec.keep));
       await saveStatus(replica, { points: [...points], lastAttemptAt: clock.now().toISOString() });
     }
     const all = pods.byIndex(BY_CLAIM, claimKey(claim)).filter((pod) => !isOver(pod));
@@ -233,6 +232,7 @@ export const startReplicas = (
       place,
       wanted: claim.metadata.annotations?.[STORAGE_ANNOTATIONS.moveTo],
       users: usersOf(claim).length,
+      bareUser: usersOf(claim).find(isBare)?.metadata.name,
       waiting: all.filter((pod) => pod.spec.nodeName === undefined || pod.spec.nodeName === '').length,
       points: replica?.status?.points ?? [],
       allowBestEffort: replica?.spec.allowBestEffort ?? false,

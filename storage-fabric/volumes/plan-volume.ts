@@ -40,6 +40,8 @@ export interface VolumePlace {
   readonly epoch: number;
   readonly location: string;
   readonly retained: readonly string[];
+  /** Peers of `retained` that were lost, so that their copy has a tail of its own. */
+  readonly diverged: readonly string[];
   /** Peer that is being filled by a restore; the volume is usable nowhere meanwhile. */
   readonly restoring: string | undefined;
   /** Whether the volume may be used where it is. */
@@ -102,6 +104,7 @@ export const placeOf = (volume: PersistentVolume): VolumePlace | undefined => {
     epoch,
     location,
     retained: list(annotations[STORAGE_ANNOTATIONS.retained]).filter((peer) => peer !== location),
+    diverged: list(annotations[STORAGE_ANNOTATIONS.diverged]),
     restoring: restores,
     isUsable: move === undefined,
   };

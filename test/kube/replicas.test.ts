@@ -99,7 +99,7 @@ beforeAll(async () => {
   } as never);
   await startStorage(stage.deps, createFakeLinks([east, west]), 'h'.repeat(26), stage.signal);
   await stage.makeClaim('db');
-  await stage.makePod('db-0', 'db', { [LABELS.peer]: 'east' });
+  await stage.makePod('db-0', 'db', { [LABELS.peer]: 'east' }, true);
   await until('it is bound', async () => (await stage.nodeOfPod('db-0')) !== undefined);
   id = volumeIdOf((await stage.claimOf('db'))?.metadata.uid ?? '');
 }, 180_000);
@@ -205,7 +205,7 @@ describe('a planned move', () => {
       'fluvia.dev/retained': 'east',
       'fluvia.dev/epoch': '2',
     });
-    await stage.makePod('db-1', 'db');
+    await stage.makePod('db-1', 'db', {}, true);
     await until('a new pod goes there', async () => (await stage.nodeOfPod('db-1')) === 'west-a');
   }, 90_000);
 });
@@ -216,7 +216,7 @@ describe('a failover', () => {
     const [key, order] = await grant(east, west, 'backup');
     await finish(east, west, key, copied(order.sequence));
     west.setUp(false);
-    await stage.makePod('db-2', 'db', { [LABELS.peer]: 'east' });
+    await stage.makePod('db-2', 'db', { [LABELS.peer]: 'east' }, true);
     await new Promise((resolve) => setTimeout(resolve, 4000));
     // db-1 may still write
     expect((await placeholder())?.metadata.annotations?.['fluvia.dev/move']).toBeUndefined();
@@ -230,6 +230,32 @@ describe('a failover', () => {
     );
     expect(stage.events).toContain('FailedOver');
     expect(west.sent(VOLUMES).items.get(id)).toMatchObject({ state: 'retained', epoch: 3 });
+    expect((await placeholder())?.metadata.annotations?.['fluvia.dev/diverged']).toBe('west');
+  }, 90_000);
+
+  it('is followed by a way back that keeps what the lost peer wrote last', async () => {
+    west.setUp(true);
+    await stage.admin.patch(
+      resources.PERSISTENT_VOLUME_CLAIM,
+      'db',
+      'shop',
+      { metadata: { annotations: { 'fluvia.dev/move-to': 'west' } } },
+      { type: 'merge' },
+    );
+    const [tail, kept] = await grant(west, west, 'backup');
+    await finish(west, west, tail, copied(kept.sequence, 'Stopped'));
+    await until('the tail is listed', async () =>
+      ((await replicaOf())?.status?.points ?? []).some((point) => point.salvage === true),
+    );
+    await stage.removePod('db-2');
+    const [delta, order] = await grant(west, east, 'backup');
+    expect(order.sequence).toBeGreaterThan(kept.sequence);
+    await finish(west, east, delta, copied(order.sequence, 'Stopped'));
+    const [restore, wanted] = await grant(west, west, 'restore');
+    expect(wanted.sequence).toBe(order.sequence);
+    await finish(west, west, restore, { phase: 'Succeeded' });
+    await until('it is there', () => west.sent(VOLUMES).items.get(id)?.state === 'active');
+    expect((await placeholder())?.metadata.annotations?.['fluvia.dev/diverged']).toBeUndefined();
   }, 90_000);
 });
 

@@ -30,6 +30,15 @@ export const until = async (
   }
 };
 
+/** Nothing collects garbage by it: no such kind is served. */
+const OWNER = {
+  apiVersion: 'test.fluvia.dev/v1',
+  kind: 'Owner',
+  name: 'db',
+  uid: '00000000-0000-0000-0000-000000000001',
+  controller: true,
+} as const;
+
 export interface StorageStage {
   readonly server: TestApiServer;
   readonly admin: KubeClient;
@@ -41,7 +50,13 @@ export interface StorageStage {
   /** Reasons of the events that were recorded. */
   readonly events: string[];
   makeClaim(name: string, namespace?: string, storageClassName?: string): Promise<unknown>;
-  makePod(name: string, claim: string, nodeSelector?: Record<string, string>): Promise<unknown>;
+  /** `isOwned`: as if a StatefulSet had made it. */
+  makePod(
+    name: string,
+    claim: string,
+    nodeSelector?: Record<string, string>,
+    isOwned?: boolean,
+  ): Promise<unknown>;
   claimOf(name: string, namespace?: string): Promise<PersistentVolumeClaim | undefined>;
   nodeOfPod(name: string): Promise<string | undefined>;
   removePod(name: string): Promise<unknown>;
@@ -140,9 +155,9 @@ export const setUpStorage = async (): Promise<StorageStage> => {
           resources: { requests: { storage: '1Gi' } },
         },
       } as never),
-    makePod: (name, claim, nodeSelector = {}) =>
+    makePod: (name, claim, nodeSelector = {}, isOwned = false) =>
       admin.create(resources.POD, {
-        metadata: { name, namespace: 'shop' },
+        metadata: { name, namespace: 'shop', ...(isOwned ? { ownerReferences: [OWNER] } : {}) },
         spec: {
           nodeSelector,
           tolerations: [{ key: VIRTUAL_NODE_TAINT, operator: 'Exists' }],
