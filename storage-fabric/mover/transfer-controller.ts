@@ -107,6 +107,8 @@ export const startTransfers = (
     const epoch = claim.metadata.annotations?.[STORAGE_ANNOTATIONS.epoch];
     const state = claim.metadata.annotations?.[STORAGE_ANNOTATIONS.state];
     // Told by another collection: it may be a moment behind.
+    if (Number(epoch) > item.epoch)
+      return no('StaleEpoch', `the volume is at epoch ${epoch ?? ''}: this order is of epoch ${item.epoch}`);
     if (epoch !== String(item.epoch)) return { phase: 'Pending', message: `waiting for epoch ${item.epoch}` };
     if (item.action === 'restore' && state !== 'restoring')
       return { phase: 'Pending', message: 'waiting until nothing may use the volume' };

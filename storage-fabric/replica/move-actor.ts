@@ -32,16 +32,29 @@ export interface MoveActorOptions {
   readonly usersOf: (claim: PersistentVolumeClaim) => readonly Pod[];
 }
 
+/** Does the steps of moves. */
+export interface MoveActor {
+  act(moved: MovedVolume, action: MoveAction): Promise<ReconcileResult>;
+  /** Whether the cache doesn't show yet what was written last: nothing must be decided by such a picture. */
+  isBehind(id: string, volume: PersistentVolume): boolean;
+}
+
+/** Longest that the cache is waited for: somebody else may have written since. */
+const BEHIND_MS = 5000;
+
 /** Does one step of a move. What it writes onto the placeholder is a compare-and-swap: a conflict means look again. */
 export const createMoveActor = (
   { deps, transfers, startTransfer, usersOf }: MoveActorOptions,
   signal: AbortSignal,
-): ((moved: MovedVolume, action: MoveAction) => Promise<ReconcileResult>) => {
+): MoveActor => {
   const { client, clock } = deps;
   /** Volume → why its failover waits, as was said last. */
   const held = new Map<string, string>();
+  /** Volume → its note as written last, and when. */
+  const written = new Map<string, { readonly move: string | undefined; readonly at: number }>();
 
   const patchVolume = async (
+    id: string,
     volume: PersistentVolume,
     annotations: Readonly<Record<string, string | null>>,
   ): Promise<void> => {
@@ -53,6 +66,8 @@ export const createMoveActor = (
       fieldManager: FIELD_MANAGER,
       signal,
     });
+    const move = annotations[STORAGE_ANNOTATIONS.move];
+    if (move !== undefined) written.set(id, { move: move ?? undefined, at: clock.monotonicMs() });
   };
   const dropWish = async (claim: PersistentVolumeClaim): Promise<void> => {
     if (claim.metadata.annotations?.[STORAGE_ANNOTATIONS.moveTo] === undefined) return;
@@ -76,7 +91,7 @@ export const createMoveActor = (
     [STORAGE_ANNOTATIONS.epoch]: String(epoch),
   });
 
-  return async ({ id, volume, claim, place }, action) => {
+  const act: MoveActor['act'] = async ({ id, volume, claim, place }, action) => {
     switch (action.do) {
       case 'nothing':
         return {};
@@ -90,7 +105,7 @@ export const createMoveActor = (
       case 'refuse':
         say(claim, 'Warning', action.reason, `not moved: ${action.message}`);
         await dropWish(claim);
-        await patchVolume(volume, {
+        await patchVolume(id, volume, {
           [STORAGE_ANNOTATIONS.lastMove]: JSON.stringify({
             kind: 'planned',
             from: place.location,
@@ -103,7 +118,7 @@ export const createMoveActor = (
         return {};
       case 'note': {
         transfers.end(id);
-        await patchVolume(volume, noteAnnotations(action.note, action.epoch));
+        await patchVolume(id, volume, noteAnnotations(action.note, action.epoch));
         const { kind, from, to, stage, failures, message } = action.note;
         say(
           claim,
@@ -160,7 +175,7 @@ export const createMoveActor = (
       case 'end': {
         transfers.end(id);
         await dropWish(claim);
-        await patchVolume(volume, {
+        await patchVolume(id, volume, {
           [STORAGE_ANNOTATIONS.move]: null,
           [STORAGE_ANNOTATIONS.moveProgress]: null,
           [STORAGE_ANNOTATIONS.location]: action.location,
@@ -176,5 +191,16 @@ export const createMoveActor = (
       default:
         return action satisfies never;
     }
+  };
+  return {
+    act,
+    isBehind: (id, volume) => {
+      const last = written.get(id);
+      if (last === undefined) return false;
+      const isSeen = volume.metadata.annotations?.[STORAGE_ANNOTATIONS.move] === last.move;
+      if (!isSeen && clock.monotonicMs() - last.at < BEHIND_MS) return true;
+      written.delete(id);
+      return false;
+    },
   };
 };

@@ -126,10 +126,10 @@ describe('a planned move', () => {
     });
   });
 
-  it('gives up after three failures and leaves the volume where it is', () => {
+  it('gives up after five failures and leaves the volume where it is', () => {
     const failed = { ...base, users: 0, transfer: { state: 'failed', message: 'store full' } as const };
     expect(planMove({ ...failed, note: note('copy') })).toMatchObject({ do: 'note', note: { failures: 1 } });
-    expect(planMove({ ...failed, note: note('copy', { failures: 2 }) })).toMatchObject({
+    expect(planMove({ ...failed, note: note('copy', { failures: 4 }) })).toMatchObject({
       do: 'end',
       location: 'east',
       retained: [],

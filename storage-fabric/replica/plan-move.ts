@@ -60,7 +60,7 @@ export type MoveAction =
       readonly diverged: readonly string[];
     };
 
-const MAX_FAILURES = 3;
+const MAX_FAILURES = 5;
 
 const iso = (now: number): string => new Date(now).toISOString();
 

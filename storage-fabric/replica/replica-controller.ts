@@ -19,7 +19,7 @@ import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import { FIELD_MANAGER, idOfClaim, idOfVolume, isOurs, type HomeVolumes } from '../volumes/home-volumes.ts';
 import { placeOf, type VolumePlace } from '../volumes/plan-volume.ts';
 import { createMoveActor } from './move-actor.ts';
-import { moveNoteOf, type MoveProgress } from './move-note.ts';
+import { moveNoteOf, type MoveNote, type MoveProgress } from './move-note.ts';
 import { planMove, type MoveWorld } from './plan-move.ts';
 import { withPoint } from './plan-points.ts';
 import { listedPoints, planReplica, type Attempt, type Target } from './plan-replica.ts';
@@ -38,6 +38,14 @@ interface Memory {
   readonly attempts: Map<string, Attempt>;
   lastSequence: number;
 }
+
+/** Whether a mover is the one that this step of the move wants, and not a copy or a leftover of an earlier step. */
+const isOfStage = ({ wish }: TransferState, note: MoveNote | undefined, place: VolumePlace): boolean =>
+  note !== undefined &&
+  wish.purpose === 'move' &&
+  wish.action === (note.stage === 'restore' ? 'restore' : 'backup') &&
+  wish.epoch === place.epoch &&
+  wish.target === note.to;
 
 /** Copies volumes by their VolumeReplicas and moves them. Keyed by volume ID; stops when `signal` aborts. */
 export const startReplicas = (
@@ -183,7 +191,7 @@ export const startReplicas = (
     });
   };
 
-  const act = createMoveActor({ deps, transfers, startTransfer, usersOf }, signal);
+  const actor = createMoveActor({ deps, transfers, startTransfer, usersOf }, signal);
 
   const showProgress = async (volume: PersistentVolume, progress: MoveProgress): Promise<void> => {
     const value = JSON.stringify(progress);
@@ -201,7 +209,7 @@ export const startReplicas = (
     state: TransferState | undefined,
     point: RecoveryPoint | undefined,
   ): MoveWorld['transfer'] => {
-    if (state?.wish.purpose !== 'move') return undefined;
+    if (state === undefined) return undefined;
     if (state.phase === 'failed') return { state: 'failed', message: state.message ?? 'the mover failed' };
     return state.phase === 'succeeded' ? { state: 'done', point } : { state: 'running' };
   };
@@ -213,13 +221,14 @@ export const startReplicas = (
     place: VolumePlace,
     replica: VolumeReplica | undefined,
   ): Promise<ReconcileResult & { readonly isMoving: boolean }> => {
+    if (actor.isBehind(id, volume)) return { requeueAfterMs: 100, isMoving: true };
     const note = moveNoteOf(volume);
     const state = transfers.get(id);
-    const isForeign = state !== undefined && state.wish.purpose !== 'move';
+    const isForeign = state !== undefined && !isOfStage(state, note, place);
     // A move goes before the copies; one that is under way ends first.
     if (note !== undefined && isForeign) transfers.end(id);
     const point = state === undefined ? undefined : pointOf(state);
-    const isCopying = note?.stage === 'copy' || note?.stage === 'salvage';
+    const isCopying = !isForeign && (note?.stage === 'copy' || note?.stage === 'salvage');
     if (isCopying && state?.phase === 'succeeded' && point !== undefined && replica !== undefined) {
       const listed = note.stage === 'salvage' ? { ...point, salvage: true } : point;
       const points = withPoint(replica.status?.points ?? [], listed, listedPoints(replica.spec.keep));
@@ -239,14 +248,14 @@ export const startReplicas = (
       maxAgeSeconds: replica?.spec.maxAgeSeconds,
       targets: targets(),
       isSourceLost: isLost(place.location),
-      transfer: note === undefined ? undefined : transferFor(state, point),
+      transfer: note === undefined || isForeign ? undefined : transferFor(state, point),
       isBusy: (note !== undefined && isForeign) || transfers.isEnding(id),
       lastSequence: memoryOf(id).lastSequence,
     });
     if (note !== undefined && state?.phase === 'running' && state.bytesTotal !== undefined)
       await showProgress(volume, { stage: note.stage, done: state.bytesDone ?? 0, total: state.bytesTotal });
     const isMoving = note !== undefined || (action.do !== 'nothing' && action.do !== 'hold');
-    return { ...(await act({ id, volume, claim, place }, action)), isMoving };
+    return { ...(await actor.act({ id, volume, claim, place }, action)), isMoving };
   };
 
   const copy = async (
