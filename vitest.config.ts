@@ -10,7 +10,7 @@ export default defineConfig({
           include: [
             '{api,proto,runtime,peering,network-fabric,storage-fabric,offloading,daemon,cli,deploy,test}/**/*.test.ts',
           ],
-          exclude: ['test/{host,kube,e2e}/**', 'node_modules/**'],
+          exclude: ['test/{host,kube,e2e,drills}/**', 'node_modules/**'],
           // far more than any needs: a busy machine must not fail a test
           testTimeout: 30_000,
         },
@@ -37,6 +37,15 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
+          testTimeout: 300_000,
+          hookTimeout: 600_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'drills',
+          include: ['test/drills/**/*.test.ts'],
           testTimeout: 300_000,
           hookTimeout: 600_000,
           fileParallelism: false,

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, it } from 'vitest';
-import { REDUCED_SIZE, runPartitionDrill } from '../drills/partition.ts';
+import { REDUCED_SIZE, runPartitionDrill } from './partition.ts';
 import { prepareFluvia } from '../support/fabric.ts';
 import { fluviactl } from '../support/fluviactl.ts';
 import { Testbed } from '../testbed/testbed.ts';
