@@ -238,6 +238,7 @@ export const removeRest = async (client: KubeClient, signal: AbortSignal): Promi
     resources.VALIDATING_ADMISSION_POLICY_BINDING,
     resources.VALIDATING_ADMISSION_POLICY,
     resources.CLUSTER_ROLE_BINDING,
+    resources.STORAGE_CLASS,
     resources.CLUSTER_ROLE,
     resources.ROLE_BINDING,
     resources.ROLE,
