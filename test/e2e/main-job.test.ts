@@ -89,14 +89,6 @@ const snapshotOf = (cluster: string): Promise<ClusterSnapshot> =>
   snapshotCluster((args) => testbed.kubectl(cluster, args));
 const nodeSnapshotOf = (cluster: string, node: string): Promise<string[]> =>
   snapshotNode(async (argv) => (await testbed.execNode(`${cluster}/${node}`, argv)).stdout);
-/**
- * kube-proxy takes the chains of a deleted Service away at its next sync, which may be an hour off where nothing happens: a
- * Service without endpoints comes and goes, for which it makes no chain.
- */
-const pokeKubeProxy = async (cluster: string): Promise<void> => {
-  await testbed.kubectl(cluster, ['create', 'service', 'clusterip', 'poke', '--tcp=80']);
-  await testbed.kubectl(cluster, ['delete', 'service', 'poke']);
-};
 const crossPairs = (): (readonly [LabPod, LabPod])[] =>
   pods.flatMap((from) => pods.filter((to) => to.cluster !== from.cluster).map((to) => [from, to] as const));
 
@@ -440,7 +432,6 @@ describe('the end', () => {
         await eventually(
           `${node} is as before`,
           async () => {
-            await pokeKubeProxy(cluster);
             const differences = compareLines(
               nodeSnapshots.get(node) ?? [],
               await nodeSnapshotOf(cluster, node),

@@ -97,6 +97,16 @@ export const compareClusters = (
   return differences;
 };
 
+/**
+ * kube-proxy's tables follow the cluster's Services at its own pace (chains of a deleted one stay until a later sync), so they
+ * are its state, not what Fluvia left.
+ */
+const withoutKubeProxy = (ruleset: string): string =>
+  ruleset
+    .split(/^(?=table )/m)
+    .filter((table) => !/^table \S+ kube-proxy /.test(table))
+    .join('');
+
 /** The network state of a node as sorted lines: nftables without counters, links, routes, rules, WireGuard. */
 export const snapshotNode = async (exec: NodeExec): Promise<string[]> => {
   const lines: string[] = [];
@@ -108,7 +118,7 @@ export const snapshotNode = async (exec: NodeExec): Promise<string[]> => {
         .map((line) => `${title}: ${line.trimEnd()}`),
     );
   };
-  add('nft', await exec(['nft', '-s', 'list', 'ruleset']));
+  add('nft', withoutKubeProxy(await exec(['nft', '-s', 'list', 'ruleset'])));
   const links = JSON.parse(await exec(['ip', '-j', 'link'])) as readonly {
     ifname: string;
     mtu: number;
