@@ -113,7 +113,7 @@ export const openHome = (informers: InformerFactory): Home => {
   offers.addIndexers({
     [ADDRESS_INDEX]: ({ spec }) => spec.addresses.map(({ cidr }) => `${spec.peer} ${cidr}`),
   });
-  const all = [
+  const informed = {
     pods,
     nodes,
     namespaces,
@@ -129,25 +129,11 @@ export const openHome = (informers: InformerFactory): Home => {
     fabricNodes,
     volumeClaims,
     volumes,
-  ];
+  };
   return {
-    pods,
-    nodes,
-    namespaces,
-    services,
-    slices,
-    offloadings,
-    peers,
-    claims,
-    virtualNodes,
-    views,
-    offers,
-    networkConfigs,
-    fabricNodes,
-    volumeClaims,
-    volumes,
+    ...informed,
     whenSynced: async (signal) => {
-      await Promise.all(all.map((informer) => informer.whenSynced(signal)));
+      await Promise.all(Object.values(informed).map((informer) => informer.whenSynced(signal)));
     },
     virtualNodeOf: (pod) => (pod.spec.nodeName ? virtualNodes.get(undefined, pod.spec.nodeName) : undefined),
     podsIn: (namespace) => pods.byIndex(NAMESPACE_INDEX, namespace),

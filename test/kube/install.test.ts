@@ -2,14 +2,13 @@ import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { z } from 'zod';
 import { KINDS } from '../../api/v1alpha1/kinds.ts';
-import { createContext } from '../../cli/context.ts';
-import { runCli } from '../../cli/program.ts';
 import { fluviaRef } from '../../deploy/manifests/refs.ts';
 import { EXAMPLES } from '../../deploy/spec/examples.ts';
 import { createKubeClient, type KubeClient } from '../../runtime/kube/client.ts';
 import { ApiError, isAlreadyExists } from '../../runtime/kube/errors.ts';
 import { CRD, NAMESPACE } from '../../runtime/kube/resources.ts';
 import type { KubeObject } from '../../runtime/kube/types.ts';
+import { runIn, type CliOutcome } from './run-cli.ts';
 import type { TestApiServer } from './apiserver.ts';
 import { startControlPlane } from './control-plane.ts';
 
@@ -18,23 +17,7 @@ import { startControlPlane } from './control-plane.ts';
 let server: TestApiServer;
 let client: KubeClient;
 
-const cli = async (...argv: readonly string[]): Promise<{ code: number; out: string; err: string }> => {
-  const sink = { out: '', err: '' };
-  const terminal = {
-    out: (text: string) => void (sink.out += text),
-    err: (text: string) => void (sink.err += text),
-    isInteractive: false,
-    style: (_: string, text: string) => text,
-  };
-  const context = createContext({
-    terminal,
-    env: {},
-    signal: new AbortController().signal,
-    program: 'fluviactl',
-    readInput: async () => '',
-  });
-  return { code: await runCli([...argv, '--kubeconfig', server.kubeconfig], context), ...sink };
-};
+const cli = (...argv: readonly string[]): Promise<CliOutcome> => runIn(server.kubeconfig, argv);
 
 const FLAGS = [
   '--cluster-name',
