@@ -134,6 +134,8 @@ export const TRANSFERS = collection(
     /** Whether the writer is stopped (a planned move), so that the copy is `Stopped`. */
     writerStopped: z.boolean(),
     keep: z.number().int().min(1).max(1000).optional(),
+    /** Whether an empty volume may be copied: no copy holds anything that this one could hide. */
+    mayBeEmpty: z.boolean().optional(),
     deadlineSeconds: z.number().int().min(30).max(86_400),
   }),
   1000,

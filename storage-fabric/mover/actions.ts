@@ -1,5 +1,6 @@
 /** What a mover does: copy, restore, look after the repository. Each is safe to be killed anywhere and begun anew. */
-import { chmodSync, chownSync, readdirSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { CommitRecord } from '../../api/commit-record.ts';
 import { ERROR_CODES, FluviaError } from '../../api/errors.ts';
 import type { Clock } from '../../runtime/clock.ts';
@@ -7,11 +8,13 @@ import { removeSnapshots, takePicture } from './filesystem-snapshot.ts';
 import { backupArguments, parseRootTag, resticTime, restoreArguments, rootTag } from './plan-restic.ts';
 import type { Restic } from './restic.ts';
 import type { StoreClient } from './store-client.ts';
-import type { MoverProgress, TransferFile } from './transfer-file.ts';
+import { EMPTY_MARK, type MoverProgress, type TransferFile } from './transfer-file.ts';
 
 export interface MoverWorld {
   readonly transfer: TransferFile;
   readonly volume: string;
+  /** A folder of the mover's own. */
+  readonly work: string;
   readonly restic: Restic;
   readonly store: StoreClient;
   readonly clock: Clock;
@@ -24,25 +27,36 @@ export type CopyResult = Omit<CommitRecord, 'volume' | 'epoch' | 'sequence'>;
 const bad = (message: string): FluviaError =>
   new FluviaError(ERROR_CODES.BAD_INPUT, message, { kind: 'terminal' });
 
+/** What restic copies in place of an empty volume. */
+const emptyFolder = (work: string): string => {
+  const folder = join(work, 'empty');
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, EMPTY_MARK), '');
+  return folder;
+};
+
 /** Copies the volume and writes the commit record; without the record nothing counts. */
 export const backup = async (world: MoverWorld): Promise<CopyResult> => {
   const { transfer, volume, restic, store, clock } = world;
   await removeSnapshots(volume);
-  if (readdirSync(volume).length === 0)
-    throw bad('the volume is empty, and an empty copy could be taken for a lost one: write something first');
   await restic.ensureRepository();
   const before = await store.received();
   const { mode, uid, gid } = statSync(volume);
   const cut = clock.now();
   const picture = await takePicture(volume, transfer.sequence);
   try {
+    const isEmpty = readdirSync(picture.folder).length === 0;
+    if (isEmpty && transfer.mayBeEmpty !== true)
+      throw bad(
+        'the volume is empty, and its earlier copies are not: if that is right, write something first',
+      );
     const summary = await restic.run(
       backupArguments({
         tag: rootTag({ mode, uid, gid }),
         time: resticTime(cut),
         parent: transfer.parentSnapshotID,
       }),
-      { cwd: picture.folder, onProgress: world.onProgress },
+      { cwd: isEmpty ? emptyFolder(world.work) : picture.folder, onProgress: world.onProgress },
     );
     if (summary.snapshotID === undefined) throw bad('restic ended well but named no snapshot');
     const { tree } = await restic.snapshot(summary.snapshotID);
@@ -72,6 +86,7 @@ export const restore = async (world: MoverWorld): Promise<object> => {
   if (transfer.treeHash !== undefined && transfer.treeHash !== tree)
     throw bad(`snapshot ${snapshotID} has tree ${tree}, the recovery point ${transfer.treeHash}`);
   await restic.run(restoreArguments(snapshotID, volume), { onProgress: world.onProgress });
+  rmSync(join(volume, EMPTY_MARK), { force: true });
   const root = parseRootTag(tags);
   if (root !== undefined) {
     chownSync(volume, root.uid, root.gid);

@@ -49,6 +49,7 @@ export const transferSecret = (place: TransferPlace, item: TransferItem): KubeOb
       parentSnapshotID: item.parentSnapshotID,
       writerStopped: item.writerStopped,
       keep: item.keep,
+      mayBeEmpty: item.mayBeEmpty,
       repository: `https://${item.store.serverName}:${item.store.port}${item.store.path}`,
     }),
     token: item.token,

@@ -49,6 +49,7 @@ export const runMover = async (paths: MoverPaths = PATHS): Promise<number> => {
     const result = await ACTIONS[transfer.action]({
       transfer,
       volume: paths.volume,
+      work: paths.work,
       restic: createRestic({
         repositoryFile,
         passwordFile: join(paths.transfer, 'key'),

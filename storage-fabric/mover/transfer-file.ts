@@ -7,6 +7,8 @@ export const TRANSFER_FOLDER = '/etc/fluvia-transfer';
 export const VOLUME_FOLDER = '/volume';
 /** Snapshots of the volume that a mover makes inside it, never copied themselves. */
 export const SNAPSHOT_PREFIX = '.fluvia-snapshot-';
+/** restic makes no snapshot of nothing: the copy of an empty volume holds this file only, which a restore takes away. */
+export const EMPTY_MARK = '.fluvia-empty-volume';
 
 /** The order, `transfer.json` in {@link TRANSFER_FOLDER}; secrets lie beside it in files of their own. */
 export const TransferFile = TRANSFERS.schema
@@ -19,6 +21,7 @@ export const TransferFile = TRANSFERS.schema
     parentSnapshotID: true,
     writerStopped: true,
     keep: true,
+    mayBeEmpty: true,
   })
   .extend({
     /** `https://<server name>:<port><path>`, ends in a slash. */

@@ -144,6 +144,8 @@ export const createMoveActor = (
           epoch: place.epoch,
           sequence: action.sequence,
           writerStopped: true,
+          // nothing goes on from a tail
+          mayBeEmpty: true,
         });
         return { requeueAfterMs: LOOK_AGAIN_MS };
       case 'copy':
@@ -157,6 +159,7 @@ export const createMoveActor = (
           sequence: action.sequence,
           parentSnapshotID: action.parent,
           writerStopped: true,
+          mayBeEmpty: action.mayBeEmpty,
         });
         return { requeueAfterMs: LOOK_AGAIN_MS };
       case 'restore':

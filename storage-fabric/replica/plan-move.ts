@@ -1,7 +1,7 @@
 import type { RecoveryPoint } from '../../api/v1alpha1/volume-replica.ts';
 import type { VolumePlace } from '../volumes/plan-volume.ts';
 import type { MoveEnd, MoveNote } from './move-note.ts';
-import { newestFirst, nextSequence } from './plan-points.ts';
+import { holdNothing, newestFirst, nextSequence } from './plan-points.ts';
 import type { Target } from './plan-replica.ts';
 
 export interface MoveWorld {
@@ -50,6 +50,7 @@ export type MoveAction =
       readonly to: string;
       readonly sequence: number;
       readonly parent: string | undefined;
+      readonly mayBeEmpty: boolean;
     }
   | { readonly do: 'restore'; readonly to: string; readonly point: RecoveryPoint }
   | {
@@ -220,6 +221,7 @@ const planCopy = (world: MoveWorld, note: MoveNote): MoveAction => {
     to: note.to,
     sequence: nextSequence(world.points, world.lastSequence),
     parent: parent?.snapshotID,
+    mayBeEmpty: holdNothing(world.points),
   };
 };
 

@@ -24,3 +24,7 @@ export const withPoint = (
 /** The next sequence of a volume: above every point and every attempt. */
 export const nextSequence = (points: readonly RecoveryPoint[], lastTried: number): number =>
   Math.max(0, lastTried, ...points.map(({ sequence }) => sequence)) + 1;
+
+/** Whether no copy holds any data, so that the copy of an empty volume can hide nothing. */
+export const holdNothing = (points: readonly RecoveryPoint[]): boolean =>
+  points.every(({ bytesScanned }) => bytesScanned === 0);

@@ -66,6 +66,14 @@ describe('planReplica', () => {
     expect(due.start).toMatchObject({ sequence: 5, parent: 'a'.repeat(64) });
   });
 
+  it('lets a volume be empty as long as no copy, wherever it is, holds anything', () => {
+    expect(planReplica(world()).start).toMatchObject({ mayBeEmpty: true });
+    const empty = { ...point('west', 4, 60), bytesScanned: 0 };
+    expect(planReplica(world({ replica: replica([empty]) })).start).toMatchObject({ mayBeEmpty: true });
+    const points = [point('east', 3, 60), empty];
+    expect(planReplica(world({ replica: replica(points) })).start).toMatchObject({ mayBeEmpty: false });
+  });
+
   it('mends the repository first after an unclean end', () => {
     const attempts = new Map([['west', { at: NOW - 16_000, failed: true, unclean: true }]]);
     expect(planReplica(world({ attempts })).start).toMatchObject({ action: 'maintain' });

@@ -1,7 +1,7 @@
 import type { ConditionInput } from '../../api/conditions.ts';
 import type { RecoveryPoint, VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
 import type { VolumePlace } from '../volumes/plan-volume.ts';
-import { newestFirst, nextSequence } from './plan-points.ts';
+import { holdNothing, newestFirst, nextSequence } from './plan-points.ts';
 
 /** What is known of a peer whose store may hold copies. */
 export interface Target {
@@ -41,6 +41,7 @@ export interface ReplicaPlan {
         readonly action: 'backup' | 'maintain';
         readonly sequence: number;
         readonly parent: string | undefined;
+        readonly mayBeEmpty: boolean;
       }
     | undefined;
   readonly requeueAfterMs: number | undefined;
@@ -133,6 +134,7 @@ export const planReplica = (world: ReplicaWorld): ReplicaPlan => {
       action: mustMend || mustPrune ? 'maintain' : 'backup',
       sequence: nextSequence(points, world.lastSequence),
       parent: newestAt(points, peer)?.snapshotID,
+      mayBeEmpty: holdNothing(points),
     },
     requeueAfterMs: undefined,
     condition: state,

@@ -294,6 +294,7 @@ export const startReplicas = (
       parentSnapshotID: plan.start.parent,
       writerStopped: false,
       keep: replica.spec.keep,
+      mayBeEmpty: plan.start.mayBeEmpty,
     });
     return { requeueAfterMs: LOOK_AGAIN_MS };
   };

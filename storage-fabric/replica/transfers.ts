@@ -23,6 +23,8 @@ export interface TransferWish {
   readonly parentSnapshotID?: string | undefined;
   readonly writerStopped: boolean;
   readonly keep?: number | undefined;
+  /** Whether a copy may be one of nothing. */
+  readonly mayBeEmpty?: boolean | undefined;
   readonly key: string;
   readonly deadlineSeconds: number;
 }
@@ -102,6 +104,7 @@ export const createTransfers = (
       ...(wish.snapshotID === undefined ? {} : { snapshotID: wish.snapshotID }),
       ...(wish.parentSnapshotID === undefined ? {} : { parentSnapshotID: wish.parentSnapshotID }),
       ...(wish.keep === undefined ? {} : { keep: wish.keep }),
+      ...(wish.mayBeEmpty === undefined ? {} : { mayBeEmpty: wish.mayBeEmpty }),
       writerStopped: wish.writerStopped,
       deadlineSeconds: wish.deadlineSeconds,
     };

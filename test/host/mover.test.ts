@@ -153,6 +153,27 @@ describe('the mover', () => {
     expect(treeOf(target)).toEqual(treeOf(source));
   });
 
+  it('refuses to copy an empty volume over copies that hold something', async () => {
+    const lost = await subvolume('lost');
+    await expect(copy(lost)).rejects.toThrow(/the volume is empty/);
+    expect(readdirSync(lost)).toEqual([]);
+  });
+
+  it('copies a volume that never held anything, and restores it as empty', async () => {
+    const fresh = await subvolume('fresh');
+    chmodSync(fresh, 0o700);
+    const point = await copy(fresh, { mayBeEmpty: true });
+    expect(point).toMatchObject({ consistency: 'FilesystemSnapshot', bytesScanned: 0 });
+    expect(readdirSync(fresh)).toEqual([]);
+    const target = await subvolume('fresh-target');
+    writeFileSync(join(target, 'stray'), 'x');
+    const token = lab.token(VOLUME, 'read', 1, 'restore');
+    const end = await move(target, { action: 'restore', snapshotID: point.snapshotID }, token);
+    expect(end).toMatchObject({ ok: true, code: 0 });
+    expect(readdirSync(target)).toEqual([]);
+    expect(statSync(target).mode & 0o7777).toBe(0o700);
+  });
+
   it('says BestEffort where no snapshot can be made', async () => {
     const plain = join(lab.folder, 'plain');
     mkdirSync(plain);
