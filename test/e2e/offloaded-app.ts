@@ -29,6 +29,10 @@ interface PodList {
 
 const REPLICAS = { web: 6, backend: 3 };
 
+/** The names of the pods that gave these answers. */
+const namesIn = (answers: string): Set<string> =>
+  new Set([...answers.matchAll(/pod=(\S+)/g)].map(([, name = '']) => name));
+
 /** The demo's application in a namespace of its own, opened to the fabric, and what must be true of it. */
 export const offloadedApp = () => {
   const namespace = 'shop';
@@ -131,34 +135,28 @@ export const offloadedApp = () => {
 
     async checkReachable(testbed: Testbed, home: string): Promise<void> {
       await testbed.kubectl(home, ['wait', `pod/${client}`, '--for=condition=Ready', '--timeout=60s']);
+      // each request on a connection of its own: that is what a Service spreads
+      const curl = ['curl', '-sS', '--max-time', '5', '-H', 'Connection: close'];
       const get = (url: string): Promise<string> =>
-        testbed.kubectl(home, ['exec', client, '--', 'curl', '-sS', '--max-time', '5', url]);
-      for (const pod of await podsOf(testbed, home)) {
-        expect(await get(`http://${pod.ip}:8080/`)).toContain(`pod=${pod.name} `);
-      }
-      const answers = new Set<string>();
-      for (let i = 0; i < 60 && answers.size < REPLICAS.web; i += 1) {
-        answers.add(/pod=(\S+)/.exec(await get(`http://web.${namespace}/`))?.[1] ?? '');
-      }
+        testbed.kubectl(home, ['exec', client, '--', ...curl, url]);
+      await Promise.all(
+        (await podsOf(testbed, home)).map(async (pod) => {
+          expect(await get(`http://${pod.ip}:8080/`)).toContain(`pod=${pod.name} `);
+        }),
+      );
+      const answers = namesIn(await get(`http://web.${namespace}/?n=[1-60]`));
       expect(answers.size).toBe(REPLICAS.web);
       // from each peer: the Service's name works there, and reaches pods wherever they run
       const seen = new Map<string, Set<string>>();
-      for (const pod of await remotePods(testbed, home)) {
-        for (let i = 0; i < 12; i += 1) {
-          const answer = await testbed.kubectl(home, [
-            'exec',
-            '-n',
-            namespace,
-            pod.name,
-            '--',
-            'wget',
-            '-qO-',
-            'http://backend/',
-          ]);
-          const answered = seen.get(pod.node) ?? new Set<string>();
-          seen.set(pod.node, answered.add(/pod=(\S+)/.exec(answer)?.[1] ?? ''));
-        }
-      }
+      await Promise.all(
+        (await remotePods(testbed, home)).map(async (pod) => {
+          const twelve = 'for i in 1 2 3 4 5 6 7 8 9 10 11 12; do wget -qO- http://backend/ || exit 1; done';
+          const answered = namesIn(
+            await testbed.kubectl(home, ['exec', '-n', namespace, pod.name, '--', 'sh', '-c', twelve]),
+          );
+          seen.set(pod.node, (seen.get(pod.node) ?? new Set()).union(answered));
+        }),
+      );
       for (const [node, answered] of seen) {
         expect(
           [...answered].every((name) => name.startsWith('backend-')),
@@ -284,7 +282,7 @@ export const offloadedApp = () => {
         1000,
       );
       await testbed.kubectl(home, ['delete', 'namespace', namespace, '--timeout=60s']);
-      await testbed.kubectl(home, ['delete', 'pod', client, '--wait=true']);
+      await testbed.kubectl(home, ['delete', 'pod', client, '--wait=true', '--grace-period=1']);
     },
   };
 };
