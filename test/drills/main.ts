@@ -1,58 +1,98 @@
 /**
- * `npm run drills`: the fault drills at full size, with their figures. `--points N` sets the number of kills, `--only kill` or
- * `--only partition` runs one of them, `--reduced` a lost peer as `npm test` does, `--keep` leaves the testbed; FLUVIA_SEED
- * repeats a run.
+ * `npm run drills`: the fault drills at full size on three real clusters of one, two and two nodes, with their figures.
+ * `--only kill|partition|burst` runs one of them, `--points N` sets the number of kills, `--reduced` loses a peer as
+ * `npm test` does. `--name NAME` uses the testbed of that name and with `--keep` leaves it; FLUVIA_SEED repeats a run.
  */
 import { parseArgs } from 'node:util';
-import { installAll, planLab } from '../e2e/lab.ts';
+import { installAll, planLab, type LabPlan } from '../e2e/lab.ts';
 import { setUpMachine } from '../set-up.ts';
 import { fluviactl } from '../support/fluviactl.ts';
 import { prepareFluvia } from '../support/fabric.ts';
 import { SEED } from '../support/seed.ts';
 import { Testbed } from '../testbed/testbed.ts';
-import { runKillDrill } from './kill-points.ts';
-import { FULL_SIZE, REDUCED_SIZE, runPartitionDrill } from './partition.ts';
+import { runBurstDrill } from './burst.ts';
+import { killTable, runKillDrill } from './kill-points.ts';
+import {
+  FULL_SIZE,
+  partitionTable,
+  REDUCED_SIZE,
+  runPartitionDrill,
+  type PartitionFigures,
+} from './partition.ts';
+
+const DRILLS = ['kill', 'partition', 'burst'] as const;
+const NODES: readonly number[] = [1, 2, 2];
 
 const { values } = parseArgs({
   options: {
     points: { type: 'string', default: '21' },
-    only: { type: 'string' },
+    only: { type: 'string', multiple: true },
     reduced: { type: 'boolean', default: false },
     keep: { type: 'boolean', default: false },
+    name: { type: 'string', default: `drills-${process.pid}` },
   },
 });
-const plan = planLab(SEED);
-const [home = '', peer = ''] = plan.clusters.map((c) => c.name);
-const name = `drills-${process.pid}`;
+const wanted: readonly string[] = values.only ?? DRILLS;
+const unknown = wanted.find((drill) => !DRILLS.some((known) => known === drill));
+if (unknown !== undefined) {
+  process.stderr.write(`there is no drill ${unknown}: choose of ${DRILLS.join(', ')}\n`);
+  process.exit(2);
+}
+
+const seeded = planLab(SEED);
+const plan: LabPlan = {
+  clusters: seeded.clusters.map((cluster, i) => ({ ...cluster, nodes: NODES[i] ?? 1 })),
+};
+const [home = '', peer = '', other = ''] = plan.clusters.map((c) => c.name);
+const { name } = values;
 const report = (line: string): void => void process.stdout.write(`${line}\n`);
+const started = Date.now();
+
+const join = async (testbed: Testbed, a: string, b: string): Promise<void> => {
+  const [one, two] = [a, b].map((cluster) => testbed.kubeconfigPath(cluster));
+  await fluviactl(['peer', '--kubeconfig', one ?? '', '--remote-kubeconfig', two ?? '']);
+};
 
 report(`seed ${SEED}: ${JSON.stringify(plan.clusters)}`);
 await setUpMachine();
 try {
-  const testbed = await Testbed.up({ name, clusters: plan.clusters, report });
+  const clusters = plan.clusters.map(({ name: cluster, nodes }) => ({ name: cluster, nodes }));
+  const testbed = await Testbed.up({ name, clusters, report });
   const image = await prepareFluvia(
     testbed,
-    plan.clusters.map((c) => c.name),
+    clusters.map((c) => c.name),
     report,
   );
   await installAll(testbed, plan, image);
-  if (values.only !== 'partition') {
-    await runKillDrill({ testbed, home, peer, points: Number(values.points), seed: SEED, report });
-    report('all points converged');
+  await join(testbed, home, other);
+  const tables: string[] = [];
+  if (wanted.includes('kill')) {
+    const points = Number(values.points);
+    const figures = await runKillDrill({
+      testbed,
+      home,
+      peer,
+      steady: other,
+      points,
+      seed: SEED,
+      report,
+    });
+    tables.push(killTable(figures));
   }
-  if (values.only !== 'kill') {
-    await fluviactl([
-      'peer',
-      '--kubeconfig',
-      testbed.kubeconfigPath(home),
-      '--remote-kubeconfig',
-      testbed.kubeconfigPath(peer),
-    ]);
+  if (wanted.includes('partition') || wanted.includes('burst')) await join(testbed, home, peer);
+  if (wanted.includes('burst')) {
+    await runBurstDrill({ testbed, home, peers: [peer, other], report });
+  }
+  if (wanted.includes('partition')) {
     const size = values.reduced ? REDUCED_SIZE : FULL_SIZE;
+    const runs: PartitionFigures[] = [];
     for (const how of ['partition', 'kill'] as const) {
-      await runPartitionDrill({ testbed, home, peer, how, ...size, report });
+      runs.push(await runPartitionDrill({ testbed, home, peer, how, ...size, report }));
     }
+    tables.push(partitionTable(runs));
   }
+  for (const table of tables) report(`\n${table}`);
+  report(`\nall drills held, ${Math.round((Date.now() - started) / 1000)} s`);
 } finally {
   if (!values.keep) {
     await Testbed.down(name, report);

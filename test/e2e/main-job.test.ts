@@ -6,7 +6,7 @@ import { parse } from 'yaml';
 import { parseCidr } from '../../api/cidr.ts';
 import type { View } from '../../api/v1alpha1/view.ts';
 import { containsJson } from '../../runtime/kube/apply.ts';
-import { runKillDrill } from '../drills/kill-points.ts';
+import { killTable, runKillDrill } from '../drills/kill-points.ts';
 import { prepareFluvia } from '../support/fabric.ts';
 import { eventually, fluviactl, FLUVIACTL, runCommand } from '../support/fluviactl.ts';
 import { SEED } from '../support/seed.ts';
@@ -394,14 +394,12 @@ describe('offloading', () => {
 describe('kill -9 at seeded moments', () => {
   it('of peering, offloading and unpeering: the same state is reached', async () => {
     await fluviactl(['unpeer', east, '--kubeconfig', testbed.kubeconfigPath(home)]);
-    await runKillDrill({
-      testbed,
-      home,
-      peer: east,
-      points: 3,
-      seed: SEED,
-      report: (line) => process.stdout.write(`${line}\n`),
-    });
+    const report = (line: string): void => void process.stdout.write(`${line}\n`);
+    report(
+      killTable(
+        await runKillDrill({ testbed, home, peer: east, steady: west, points: 3, seed: SEED, report }),
+      ),
+    );
   });
 });
 

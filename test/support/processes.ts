@@ -44,36 +44,54 @@ export const fluviaPods = async (testbed: Testbed, cluster: string, app: string)
     .map((pod) => ({ name: pod.metadata.name, uid: pod.metadata.uid, node: pod.spec.nodeName ?? '' }));
 };
 
-/** Name of the leading controller's pod. */
-export const leaderOf = async (testbed: Testbed, cluster: string): Promise<string> => {
-  const holder = await testbed.kubectl(cluster, [
-    'get',
-    'lease',
-    '-n',
-    'fluvia-system',
-    'fluvia-controller',
-    '-o',
-    'jsonpath={.spec.holderIdentity}',
-  ]);
-  return holder.trim().split('_')[0] ?? '';
-};
-
-/** Kills (SIGKILL) the `fluviad` processes of a pod; returns how many were hit. */
+/** Kills (SIGKILL) the `fluviad` processes of a pod; returns how many were hit. `onKill` is called just before. */
 export const killPodProcesses = async (
   testbed: Testbed,
   cluster: string,
   pod: PodRef,
   match: RegExp,
+  onKill: () => void = () => undefined,
 ): Promise<number> => {
   const node = `${cluster}/${pod.node}`;
   const victims = (await listProcesses(testbed, node)).filter(
     (p) => p.cgroup.includes(pod.uid) && match.test(p.command),
   );
   if (victims.length > 0) {
+    onKill();
     await testbed.execNode(node, ['kill', '-KILL', ...victims.map((p) => String(p.pid))]);
   }
   return victims.length;
 };
+
+/** The controllers' Lease. */
+export interface LeaderLease {
+  /** Name of the leading pod. */
+  readonly pod: string;
+  readonly transitions: number;
+  /** When this term began, by the leader's clock. */
+  readonly acquiredAtMs: number;
+}
+
+/** Reads the controllers' Lease of a cluster. */
+export const leaderLease = async (testbed: Testbed, cluster: string): Promise<LeaderLease> => {
+  const args = ['get', 'lease', '-n', 'fluvia-system', 'fluvia-controller', '-o', 'json'];
+  const { spec } = JSON.parse(await testbed.kubectl(cluster, args)) as {
+    readonly spec: {
+      readonly holderIdentity?: string;
+      readonly leaseTransitions?: number;
+      readonly acquireTime?: string;
+    };
+  };
+  return {
+    pod: spec.holderIdentity?.split('_')[0] ?? '',
+    transitions: spec.leaseTransitions ?? 0,
+    acquiredAtMs: Date.parse(spec.acquireTime ?? ''),
+  };
+};
+
+/** Name of the leading controller's pod. */
+export const leaderOf = async (testbed: Testbed, cluster: string): Promise<string> =>
+  (await leaderLease(testbed, cluster)).pod;
 
 /** Waits until somebody else leads; returns the new leader's pod name. */
 export const waitForOtherLeader = (

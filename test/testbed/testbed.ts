@@ -12,7 +12,7 @@ import { run, runAttached, tryRun, type RunOptions, type RunResult } from './exe
 import { Journal } from './journal.ts';
 import { withLock } from './lock.ts';
 import { applyPartitions, makeInternet, type Partition } from './network.ts';
-import { enterArguments, isRunning, stopNode, type NodeContext, type NodeTools } from './node.ts';
+import { enterArguments, initOf, isRunning, stopNode, type NodeContext, type NodeTools } from './node.ts';
 import { ensurePackages } from './packages.ts';
 import { planTestbed, type ClusterPlan, type ClusterShape, type NodePlan } from './plan-addresses.ts';
 import { removeEmptyRoots, removeTestbed } from './remove.ts';
@@ -309,6 +309,12 @@ export class Testbed {
   logFolder(target: string): string {
     const node = this.#node(target);
     return join(contextOf(this.#state).clusterFolder(node.cluster), 'nodes', node.name, 'log');
+  }
+
+  /** A node's file system as the host sees it, its `/run` and `/proc` included; undefined while the node is down. */
+  nodeRoot(target: string): string | undefined {
+    const init = initOf(contextOf(this.#state), this.#node(target));
+    return init && `/proc/${init.pid}/root`;
   }
 
   /** The kubectl that fits these clusters, for a process of one's own (with `KUBECONFIG`). */
