@@ -36,7 +36,7 @@ export const FloatPolicyKind = defineKind({
     onLoss: OnLoss.optional().describe(
       'wait: never replaced, never stopped; replace: another is started at home after the grace time, the surplus goes on ' +
         'return; fence: the provider stops it when its lease lapses, and only then another may start. When missing: fence for ' +
-        'StatefulSets, wait for bare pods, replace for the rest.',
+        'StatefulSets and for pods with a volume of class fluvia, wait for bare pods, replace for the rest.',
     ),
     hysteresisSeconds: z
       .number()

@@ -43,6 +43,20 @@ describe('onLoss', () => {
     expect(onLossOf(pod(owner, metadata), policy(said))).toBe(expected);
   });
 
+  it.each([
+    ['ReplicaSet', {}, {}, 'fence'],
+    ['Job', {}, {}, 'fence'],
+    // nobody would make another, so that nobody else comes to write
+    [undefined, {}, {}, 'wait'],
+    ['ReplicaSet', {}, { onLoss: 'replace' }, 'replace'],
+    ['ReplicaSet', { annotations: { 'fluvia.dev/on-loss': 'replace' } }, { onLoss: 'fence' }, 'replace'],
+  ] as const)('of a pod of %s with a volume, %j under %j is %s', (owner, metadata, said, expected) => {
+    const volumes = [{ name: 'd', persistentVolumeClaim: { claimName: 'data' } }];
+    const one = { ...pod(owner, metadata), spec: { containers: [], volumes } };
+    expect(onLossOf(one, policy(said))).toBe(expected);
+    expect(needsHold(one, policy(said))).toBe(expected === 'fence');
+  });
+
   it('takes the defaults of the schema', () => {
     expect(policy()).toMatchObject({
       hysteresisSeconds: 5,

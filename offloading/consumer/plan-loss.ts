@@ -20,14 +20,21 @@ export const lossPolicyOf = (policy: FloatPolicy | undefined): LossPolicy => ({
 
 const controllerOf = (pod: Pod) => pod.metadata.ownerReferences?.find((owner) => owner.controller === true);
 
-/** What holds for a pod: its annotation, else the policy, else by what owns it. */
+/**
+ * Whether a pod at a peer has a volume of class `fluvia`, and with it data that a second writer would part from the first's.
+ * Claims of other classes never leave home, so that any claim will do, also one that no cache shows yet.
+ */
+const hasVolume = (pod: Pod): boolean =>
+  pod.spec.volumes?.some(({ persistentVolumeClaim }) => persistentVolumeClaim !== undefined) === true;
+
+/** What holds for a pod: its annotation, else the policy, else by what owns it and whether it has a volume. */
 export const onLossOf = (pod: Pod, policy: LossPolicy): OnLoss => {
   const told = OnLoss.safeParse(pod.metadata.annotations?.[ANNOTATIONS.onLoss]);
   if (told.success) return told.data;
   if (policy.onLoss !== undefined) return policy.onLoss;
   const owner = controllerOf(pod);
   if (owner === undefined) return 'wait';
-  return owner.kind === 'StatefulSet' ? 'fence' : 'replace';
+  return owner.kind === 'StatefulSet' || hasVolume(pod) ? 'fence' : 'replace';
 };
 
 /** Whether the pod carries the fence's finalizer, and so is fenced for as long as it lives, whatever is said later. */
