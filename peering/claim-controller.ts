@@ -1,6 +1,5 @@
 import { CLAIMS, GRANTS } from '../api/collections.ts';
 import { setCondition, type ConditionInput } from '../api/conditions.ts';
-import { API_VERSION, LABELS, MANAGED_BY } from '../api/labels.ts';
 import type { ItemOf } from '../api/link.ts';
 import type { Claim } from '../api/v1alpha1/claim.ts';
 import type { Peer } from '../api/v1alpha1/peer.ts';
@@ -10,8 +9,8 @@ import { equalJson, upsertStatus } from '../runtime/kube/apply.ts';
 import { runController, watchSource } from '../runtime/kube/controller.ts';
 import { isAlreadyExists } from '../runtime/kube/errors.ts';
 import { isDeleting } from '../runtime/kube/finalizers.ts';
-import { createWorkQueue } from '../runtime/kube/work-queue.ts';
 import type { LinkSet } from './links.ts';
+import { controlledByPeer, heardFromPeers } from './peer-controlled.ts';
 import { CLAIM, FIELD_MANAGER, PEER, VIRTUAL_NODE } from './resources.ts';
 
 /** The consumer's side: Claim objects → claims told over the link → grants heard → Claim status and virtual nodes. */
@@ -65,27 +64,6 @@ export const runClaimController = (
   const peers = informers.for<Peer>(PEER);
   const claims = informers.for<Claim>(CLAIM);
   const nodes = informers.for<VirtualNode>(VIRTUAL_NODE);
-  const queue = createWorkQueue({ clock });
-
-  const stopLinks = links.onLink((link) => {
-    link.follow(GRANTS).onChange(() => queue.add(link.peer));
-    queue.add(link.peer);
-  });
-  signal.addEventListener('abort', stopLinks, { once: true });
-
-  const metaFor = (peer: Peer, name: string) => ({
-    name,
-    labels: { [LABELS.peer]: peer.metadata.name, [LABELS.managedBy]: MANAGED_BY },
-    ownerReferences: [
-      {
-        apiVersion: API_VERSION,
-        kind: 'Peer',
-        name: peer.metadata.name,
-        uid: peer.metadata.uid ?? '',
-        controller: true,
-      },
-    ],
-  });
 
   const createOnce = async (create: () => Promise<unknown>): Promise<void> => {
     try {
@@ -100,7 +78,7 @@ export const runClaimController = (
       .list()
       .some((n) => n.spec.peer === peer.metadata.name && n.spec.claim === claim.metadata.name);
     if (known) return;
-    const metadata = metaFor(peer, virtualNodeName(peer.metadata.name, claim.metadata.name));
+    const metadata = controlledByPeer(peer, virtualNodeName(peer.metadata.name, claim.metadata.name));
     const spec = { peer: peer.metadata.name, claim: claim.metadata.name, cordoned: false };
     await createOnce(() => client.create(VIRTUAL_NODE, { metadata, spec }, { signal }));
   };
@@ -113,7 +91,7 @@ export const runClaimController = (
     const isProvider = peer.spec.roles.includes('Provider');
     const mine = isProvider ? claims.list().filter((c) => c.spec.peer === name && !isDeleting(c)) : [];
     if (isProvider && mine.length === 0) {
-      const claim = { metadata: metaFor(peer, name), spec: { peer: name } };
+      const claim = { metadata: controlledByPeer(peer, name), spec: { peer: name } };
       await createOnce(() => client.create(CLAIM, claim, { signal }));
       return;
     }
@@ -143,12 +121,12 @@ export const runClaimController = (
     {
       name: 'peering.claim',
       sources: [
+        heardFromPeers(links, GRANTS),
         watchSource(peers),
         watchSource(claims, ({ object }) => [object.spec.peer]),
         watchSource(nodes, ({ object }) => [object.spec.peer]),
       ],
       reconcile,
-      queue,
       workers: 1,
       log,
       clock,

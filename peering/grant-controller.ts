@@ -1,5 +1,5 @@
 import { CLAIMS, GRANTS } from '../api/collections.ts';
-import { API_VERSION, LABELS, MANAGED_BY } from '../api/labels.ts';
+import { LABELS } from '../api/labels.ts';
 import type { PeerLink } from '../api/link.ts';
 import type { ResourceList } from '../api/quantity.ts';
 import type { Grant, GrantPolicy } from '../api/v1alpha1/grant.ts';
@@ -10,8 +10,8 @@ import { runController, watchSource } from '../runtime/kube/controller.ts';
 import { isDeleting } from '../runtime/kube/finalizers.ts';
 import { NODE } from '../runtime/kube/resources.ts';
 import type { Node } from '../runtime/kube/types.ts';
-import { createWorkQueue } from '../runtime/kube/work-queue.ts';
 import type { LinkSet } from './links.ts';
+import { controlledByPeer, heardFromPeers } from './peer-controlled.ts';
 import { grantName, judgeClaim, planGrant, rulesFor, type GrantPlan, type NodeRoom } from './plan-grant.ts';
 import { FIELD_MANAGER, GRANT, GRANT_POLICY, PEER } from './resources.ts';
 
@@ -32,19 +32,7 @@ const roomOf = (node: Node): NodeRoom | undefined => {
 };
 
 const manifestOf = (peer: Peer, claim: string, plan: GrantPlan) => ({
-  metadata: {
-    name: grantName(peer.metadata.name, claim),
-    labels: { [LABELS.peer]: peer.metadata.name, [LABELS.managedBy]: MANAGED_BY },
-    ownerReferences: [
-      {
-        apiVersion: API_VERSION,
-        kind: 'Peer',
-        name: peer.metadata.name,
-        uid: peer.metadata.uid ?? '',
-        controller: true,
-      },
-    ],
-  },
+  metadata: controlledByPeer(peer, grantName(peer.metadata.name, claim)),
   spec: { peer: peer.metadata.name, claim, resources: plan.resources, terms: plan.terms },
 });
 
@@ -59,13 +47,6 @@ export const runGrantController = (
   const grants = informers.for<Grant>(GRANT);
   const policies = informers.for<GrantPolicy>(GRANT_POLICY);
   const nodes = informers.for<Node>(NODE);
-  const queue = createWorkQueue({ clock });
-
-  const stopLinks = links.onLink((link) => {
-    link.follow(CLAIMS).onChange(() => queue.add(link.peer));
-    queue.add(link.peer);
-  });
-  signal.addEventListener('abort', stopLinks, { once: true });
 
   const tell = (link: PeerLink, grant: Grant): void =>
     link.publish(GRANTS).set(grant.spec.claim, {
@@ -144,6 +125,7 @@ export const runGrantController = (
     {
       name: 'peering.grant',
       sources: [
+        heardFromPeers(links, CLAIMS),
         watchSource(peers),
         watchSource(grants, ({ object }) => [object.spec.peer]),
         watchSource(policies, everyConsumer),
@@ -151,7 +133,6 @@ export const runGrantController = (
         watchSource(nodes, everyConsumer),
       ],
       reconcile,
-      queue,
       workers: 1,
       log,
       clock,
