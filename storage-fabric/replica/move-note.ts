@@ -5,8 +5,8 @@ import type { PersistentVolume } from '../../runtime/kube/storage-types.ts';
 
 /**
  * A move under way, as it stands on the placeholder (annotation `fluvia.dev/move`). While it stands the volume is usable
- * nowhere. `salvage`: what a lost peer wrote last is kept before its copy is overwritten; `stop`: its writers end; `copy`: the last delta goes to the target's store; `restore`: the target's copy becomes the
- * recovery point, at a raised epoch.
+ * nowhere. `salvage`: what a lost peer wrote last is kept before its copy is overwritten; `stop`: its writers end; `copy`: the
+ * last delta goes to the target's store; `restore`: the target's copy becomes the recovery point, at a raised epoch.
  */
 export const MoveNote = z.object({
   kind: z.enum(['planned', 'failover']),
@@ -14,6 +14,8 @@ export const MoveNote = z.object({
   to: z.string().max(63),
   stage: z.enum(['salvage', 'stop', 'copy', 'restore']),
   startedAt: z.string().max(64),
+  /** When a peer that is lost was heard last. */
+  lostAt: z.string().max(64).optional(),
   /** What is restored. */
   point: RecoveryPoint.optional(),
   failures: z.number().int().min(0),
@@ -39,6 +41,8 @@ export const MoveEnd = z.object({
   message: z.string().max(1024),
   /** When what runs now was cut; missing after a move that failed. */
   cutAt: z.string().optional(),
+  /** When the peer that was lost was heard last; missing after a planned move. */
+  lostAt: z.string().optional(),
 });
 export type MoveEnd = z.infer<typeof MoveEnd>;
 

@@ -37,6 +37,7 @@ const base: MoveWorld = {
     ['dead', { isUp: false, hasStore: true }],
   ]),
   isSourceLost: false,
+  sourceHeardAt: NOW,
   transfer: undefined,
   isBusy: false,
   lastSequence: 3,
@@ -153,6 +154,29 @@ describe('a failover', () => {
       do: 'note',
       epoch: 2,
       note: { kind: 'failover', stage: 'restore', to: 'west', point: point() },
+    });
+  });
+
+  it('says how old the data was when the peer was heard last, not when the restore ended', () => {
+    const heardAt = Date.parse('2026-11-25T02:59:42Z');
+    const begun = planMove({ ...lost, sourceHeardAt: heardAt });
+    if (begun.do !== 'note') throw new Error(begun.do);
+    expect(begun.note.lostAt).toBe('2026-11-25T02:59:42.000Z');
+    const place = { ...base.place, epoch: 2 };
+    const world = {
+      ...lost,
+      place,
+      note: begun.note,
+      transfer: { state: 'done', point: undefined } as const,
+    };
+    expect(planMove(world)).toMatchObject({
+      do: 'end',
+      end: {
+        cutAt: '2026-11-25T02:59:30Z',
+        lostAt: '2026-11-25T02:59:42.000Z',
+        message:
+          'restored from point 3 (FilesystemSnapshot), cut at 2026-11-25T02:59:30Z, 12 s before east was heard last',
+      },
     });
   });
 

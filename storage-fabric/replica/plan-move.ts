@@ -23,6 +23,8 @@ export interface MoveWorld {
   readonly targets: ReadonlyMap<string, Target>;
   /** Whether the peer where the volume is counts as lost. */
   readonly isSourceLost: boolean;
+  /** When that peer was heard last, milliseconds since 1970. */
+  readonly sourceHeardAt: number;
   /** The mover under way for this move, if there is one. */
   readonly transfer:
     | { readonly state: 'running' }
@@ -149,6 +151,7 @@ const planFailover = (world: MoveWorld): MoveAction => {
       to: point.peer,
       stage: 'restore',
       startedAt: iso(world.now),
+      lostAt: iso(world.sourceHeardAt),
       point,
       failures: 0,
     },
@@ -179,6 +182,7 @@ const ended = (world: MoveWorld, note: MoveNote, ok: boolean, message: string): 
       endedAt: iso(world.now),
       message,
       ...(ok && note.point !== undefined ? { cutAt: note.point.cutAt } : {}),
+      ...(ok && note.lostAt !== undefined ? { lostAt: note.lostAt } : {}),
     },
   };
 };
@@ -236,20 +240,22 @@ const planSalvage = (world: MoveWorld, note: MoveNote): MoveAction => {
   return { do: 'salvage', at: note.to, sequence: nextSequence(world.points, world.lastSequence) };
 };
 
+/** When a point was cut; after a loss also how much of what the lost peer wrote it may lack. */
+const cutOf = ({ from, lostAt }: MoveNote, { cutAt }: RecoveryPoint): string => {
+  if (lostAt === undefined) return `cut at ${cutAt}`;
+  const seconds = Math.max(0, Math.round((Date.parse(lostAt) - Date.parse(cutAt)) / 1000));
+  return `cut at ${cutAt}, ${seconds} s before ${from} was heard last`;
+};
+
 const planRestore = (world: MoveWorld, note: MoveNote): MoveAction => {
   const { transfer } = world;
   if (note.point === undefined) return ended(world, note, false, 'it has no recovery point to restore');
   if (transfer?.state === 'running') return { do: 'wait', message: `restoring at ${note.to}` };
   if (transfer?.state === 'failed') return failedOnce(world, note, transfer.message);
   if (transfer?.state === 'done') {
-    const ageSeconds = Math.round((world.now - Date.parse(note.point.cutAt)) / 1000);
     const { sequence, consistency } = note.point;
-    return ended(
-      world,
-      note,
-      true,
-      `restored from point ${sequence} (${consistency}), cut ${ageSeconds} s ago`,
-    );
+    const message = `restored from point ${sequence} (${consistency}), ${cutOf(note, note.point)}`;
+    return ended(world, note, true, message);
   }
   if (world.isBusy) return { do: 'wait', message: 'an earlier mover is ending' };
   return { do: 'restore', to: note.to, point: note.point };

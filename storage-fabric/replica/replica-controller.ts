@@ -1,4 +1,4 @@
-import { setCondition } from '../../api/conditions.ts';
+import { setCondition, type ConditionInput } from '../../api/conditions.ts';
 import { LABELS } from '../../api/labels.ts';
 import type { Links } from '../../api/link.ts';
 import { STORE } from '../../api/storage-collections.ts';
@@ -19,7 +19,7 @@ import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import { FIELD_MANAGER, idOfClaim, idOfVolume, isOurs, type HomeVolumes } from '../volumes/home-volumes.ts';
 import { placeOf, type VolumePlace } from '../volumes/plan-volume.ts';
 import { createMoveActor } from './move-actor.ts';
-import { moveNoteOf, type MoveNote, type MoveProgress } from './move-note.ts';
+import { moveEndOf, moveNoteOf, type MoveEnd, type MoveNote, type MoveProgress } from './move-note.ts';
 import { planMove, type MoveWorld } from './plan-move.ts';
 import { withPoint } from './plan-points.ts';
 import { listedPoints, planReplica, type Attempt, type Target } from './plan-replica.ts';
@@ -46,6 +46,14 @@ const isOfStage = ({ wish }: TransferState, note: MoveNote | undefined, place: V
   wish.action === (note.stage === 'restore' ? 'restore' : 'backup') &&
   wish.epoch === place.epoch &&
   wish.target === note.to;
+
+/** How old what runs now was when it came: an event about it is soon forgotten. */
+const movedCondition = ({ kind, from, to, message }: MoveEnd): ConditionInput => ({
+  type: 'Moved',
+  status: 'True',
+  reason: kind === 'failover' ? 'FailedOver' : 'Planned',
+  message: `from ${from} to ${to}: ${message}`,
+});
 
 /** Copies volumes by their VolumeReplicas and moves them. Keyed by volume ID; stops when `signal` aborts. */
 export const startReplicas = (
@@ -248,6 +256,7 @@ export const startReplicas = (
       maxAgeSeconds: replica?.spec.maxAgeSeconds,
       targets: targets(),
       isSourceLost: isLost(place.location),
+      sourceHeardAt: clock.now().getTime() - (links.get(place.location)?.silenceMs() ?? 0),
       transfer: note === undefined || isForeign ? undefined : transferFor(state, point),
       isBusy: (note !== undefined && isForeign) || transfers.isEnding(id),
       lastSequence: memoryOf(id).lastSequence,
@@ -262,6 +271,7 @@ export const startReplicas = (
     id: string,
     replica: VolumeReplica,
     claim: PersistentVolumeClaim,
+    volume: PersistentVolume | undefined,
     place: VolumePlace | undefined,
     why: string,
   ): Promise<ReconcileResult> => {
@@ -277,10 +287,15 @@ export const startReplicas = (
       attempts: memory.attempts,
       lastSequence: memory.lastSequence,
     });
+    const now = clock.now().toISOString();
+    const end = volume === undefined ? undefined : moveEndOf(volume);
     await saveStatus(replica, {
       volume: id,
       ...(place === undefined ? {} : { epoch: place.epoch, location: place.location }),
-      conditions: setCondition(replica.status?.conditions ?? [], plan.condition, clock.now().toISOString()),
+      conditions: [plan.condition, ...(end?.ok === true ? [movedCondition(end)] : [])].reduce(
+        (list, condition) => setCondition(list, condition, now),
+        replica.status?.conditions ?? [],
+      ),
     });
     if (plan.start === undefined || place === undefined) return { requeueAfterMs: plan.requeueAfterMs };
     await startTransfer(claim, {
@@ -342,7 +357,7 @@ export const startReplicas = (
       volume === undefined
         ? `claim ${claim.metadata.name} has no volume yet`
         : 'the placeholder has no location';
-    const copied = await copy(id, replica, claim, place, why);
+    const copied = await copy(id, replica, claim, volume, place, why);
     const times = [result.requeueAfterMs, copied.requeueAfterMs].filter((ms) => ms !== undefined);
     return times.length === 0 ? {} : { requeueAfterMs: Math.min(...times) };
   };
