@@ -39,7 +39,8 @@ const emptyFolder = (work: string): string => {
 export const backup = async (world: MoverWorld): Promise<CopyResult> => {
   const { transfer, volume, restic, store, clock } = world;
   await removeSnapshots(volume);
-  await restic.ensureRepository();
+  // each call of restic takes its time to open the repository: a parent says that there is one
+  if (transfer.parentSnapshotID === undefined) await restic.ensureRepository();
   const before = await store.received();
   const { mode, uid, gid } = statSync(volume);
   const cut = clock.now();

@@ -132,17 +132,25 @@ const failed = (reason: string, message: string): TransferStatus => ({
 
 const Result = TRANSFER_STATUS.schema.shape.result;
 
-/** What a mover said at its end, from its pod. */
-export const moverResultOf = (pod: Pod): MoverResult | undefined => {
-  const text = pod.status?.containerStatuses?.find(({ name }) => name === 'mover')?.state?.terminated
-    ?.message;
-  if (text === undefined) return undefined;
+/** What a mover said at its end, from its pod; its exit code must bear it out. */
+const moverResultOf = (pod: Pod): MoverResult | undefined => {
+  const mover = pod.status?.containerStatuses?.find(({ name }) => name === 'mover');
+  const { message, exitCode } = mover?.state?.terminated ?? {};
+  if (message === undefined) return undefined;
   try {
-    const parsed = MoverResult.safeParse(JSON.parse(text));
-    return parsed.success ? parsed.data : undefined;
+    const { data } = MoverResult.safeParse(JSON.parse(message));
+    return data?.ok === true && exitCode !== 0 ? undefined : data;
   } catch {
     return undefined;
   }
+};
+
+const succeeded = (action: TransferItem['action'], said: unknown): TransferStatus => {
+  if (action !== 'backup') return { phase: 'Succeeded' };
+  const result = Result.safeParse(said);
+  return result.success && result.data !== undefined
+    ? { phase: 'Succeeded', result: result.data }
+    : failed('BadResult', "the mover's result is not understood");
 };
 
 const waitingReason = (pod: Pod): string | undefined => {
@@ -161,18 +169,13 @@ export const transferStatus = (
 ): TransferStatus => {
   const pod = pods[0];
   const said = pods.map(moverResultOf).find((result) => result !== undefined);
+  // Its own word comes seconds before the Job's.
+  if (said !== undefined) return said.ok ? succeeded(action, said.result) : failed(said.reason, said.message);
   const isDone = (type: string): boolean =>
     job.status?.conditions?.some((c) => c.type === type && c.status === 'True') ?? false;
-  if (isDone('Complete') || job.status?.succeeded === 1) {
-    if (said?.ok !== true) return failed('NoResult', 'the mover ended without a result');
-    if (action !== 'backup') return { phase: 'Succeeded' };
-    const result = Result.safeParse(said.result);
-    return result.success && result.data !== undefined
-      ? { phase: 'Succeeded', result: result.data }
-      : failed('BadResult', "the mover's result is not understood");
-  }
+  if (isDone('Complete') || job.status?.succeeded === 1)
+    return failed('NoResult', 'the mover ended without a result');
   if (isDone('Failed') || isDone('FailureTarget')) {
-    if (said?.ok === false) return failed(said.reason, said.message);
     const condition = job.status?.conditions?.find((c) => c.type === 'Failed' || c.type === 'FailureTarget');
     const state = pod?.status?.containerStatuses?.[0]?.state?.terminated;
     return failed(
