@@ -1,12 +1,21 @@
 /** The images of the testbed itself, made without a registry from this folder's sources and the host's programs. */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync, chmodSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { writeOciArchive } from '../../deploy/image/oci.ts';
 import { cached } from '../testbed/cache.ts';
 import { run } from '../testbed/exec.ts';
 import { ensurePackages } from '../testbed/packages.ts';
+import { ensurePostgres, POSTGRES_UID } from '../testbed/postgresql.ts';
 import { ensureTool } from '../testbed/tools.ts';
 import { compileStatic, programPath, stageProgram, stampOf } from './stage.ts';
 
@@ -16,6 +25,8 @@ const source = (file: string): string => join(here, file);
 interface ImageRecipe {
   readonly entrypoint: readonly string[];
   readonly cmd?: readonly string[];
+  /** Default root. */
+  readonly user?: string;
   /** Everything that the image's bytes depend on, as text; read without building anything. */
   readonly inputs: () => Promise<readonly string[]>;
   readonly stage: (root: string) => Promise<void>;
@@ -120,6 +131,16 @@ const RECIPES = {
       stageEtc(root);
     },
   },
+  postgresql: {
+    entrypoint: ['/bin/database'],
+    user: `${POSTGRES_UID}:${POSTGRES_UID}`,
+    inputs: async () => [await ensurePostgres(), text('database.sh')],
+    stage: async (root) => {
+      await run('cp', ['-a', `${await ensurePostgres()}/.`, root]);
+      copyFileSync(source('database.sh'), join(root, 'usr/bin/database'));
+      chmodSync(join(root, 'usr/bin/database'), 0o755);
+    },
+  },
 } as const satisfies Record<string, ImageRecipe>;
 
 export type ImageName = keyof typeof RECIPES;
@@ -131,9 +152,9 @@ export const STORAGE_IMAGE_NAMES = [
   'versitygw',
 ] as const satisfies readonly ImageName[];
 
-/** Images that every testbed has. */
+/** Images that every testbed has: those with volumes have more, and `postgresql` is loaded by who runs it. */
 export const IMAGE_NAMES = (Object.keys(RECIPES) as readonly ImageName[]).filter(
-  (name) => !(STORAGE_IMAGE_NAMES as readonly ImageName[]).includes(name),
+  (name) => name !== 'postgresql' && !(STORAGE_IMAGE_NAMES as readonly ImageName[]).includes(name),
 );
 
 /** Full name of an image, for pod specs. */
@@ -161,6 +182,7 @@ export const ensureImage = async (
         out: join(draft, 'image.tar'),
         entrypoint: recipe.entrypoint,
         ...(recipe.cmd === undefined ? {} : { cmd: recipe.cmd }),
+        ...(recipe.user === undefined ? {} : { user: recipe.user }),
       });
       rmSync(root, { recursive: true });
     },
