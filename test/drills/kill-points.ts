@@ -134,6 +134,9 @@ interface Pods {
   }[];
 }
 
+const isReady = ({ status }: Pods['items'][number]): boolean =>
+  status.conditions?.some(({ type, status: value }) => type === 'Ready' && value === 'True') ?? false;
+
 /** Throws unless all pods of a namespace are Ready at the peer. */
 const checkPods = async (
   { testbed, home }: KillDrill,
@@ -144,9 +147,7 @@ const checkPods = async (
   const pods = JSON.parse(
     await testbed.kubectl(home, ['get', 'pods', '-n', namespace, '-o', 'json']),
   ) as Pods;
-  const ready = pods.items.filter((p) =>
-    p.status.conditions?.some((c) => c.type === 'Ready' && c.status === 'True'),
-  );
+  const ready = pods.items.filter(isReady);
   const there = ready.filter((p) => p.spec.nodeName === `fluvia-${peer}`);
   if (pods.items.length !== replicas || there.length !== replicas) {
     throw new Error(
@@ -247,6 +248,13 @@ const stayingIn = ({ nodes }: ContainerSample, alsoIn: readonly string[]): Reado
     ),
   );
 
+/** Whether all of Fluvia's own pods of a cluster are Ready: whoever is killed next has a standby. */
+const isWhole = async ({ testbed }: KillDrill, cluster: string): Promise<boolean> => {
+  const args = ['get', 'pods', '-n', 'fluvia-system', '-l', 'app.kubernetes.io/name=fluvia', '-o', 'json'];
+  const { items } = JSON.parse(await testbed.kubectl(cluster, args)) as Pods;
+  return items.length > 0 && items.every(isReady);
+};
+
 /** Runs the drill; home and peer start and end unpeered. Throws at the first point that doesn't end as it must. */
 export const runKillDrill = async (drill: KillDrill): Promise<KillFigures> => {
   const { testbed, steady, points } = drill;
@@ -295,6 +303,13 @@ export const runKillDrill = async (drill: KillDrill): Promise<KillFigures> => {
     );
     const converged = (Date.now() - killedAt) / 1000;
     await eventually('the pods that stay are Ready', isSteady, 60_000);
+    for (const place of [drill.home, drill.peer]) {
+      await eventually(
+        `all agents and controllers of ${place} are Ready again`,
+        async () => ((await isWhole(drill, place)) ? true : undefined),
+        60_000,
+      );
+    }
     const after = stayingIn(look(), alsoIn);
     const touched = [...before].filter(([id]) => !after.has(id)).map(([, name]) => name);
     if (touched.length > 0) throw new Error(`point ${point + 1} ended ${touched.join(', ')}`);

@@ -53,6 +53,8 @@ const kubeletConfig = (node: NodePlan, paths: NodePaths): unknown => ({
   nodeLeaseDurationSeconds: 10,
   syncFrequency: '5s',
   volumeStatsAggPeriod: '0s',
+  // by default up to 5 minutes: tests that kill the same container again and again would mostly wait
+  crashLoopBackOff: { maxContainerRestartPeriod: '5s' },
   shutdownGracePeriod: '0s',
 });
 
