@@ -13,6 +13,8 @@ export default defineConfig({
           exclude: ['test/{host,kube,e2e,drills}/**', 'node_modules/**'],
           // far more than any needs: a busy machine must not fail a test
           testTimeout: 30_000,
+          // Modules are loaded once for all files of a worker; no unit test replaces or changes one.
+          isolate: false,
         },
       },
       {
@@ -30,7 +32,8 @@ export default defineConfig({
           include: ['test/kube/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 180_000,
-          fileParallelism: false,
+          // They mostly wait, each with a control plane of its own.
+          maxWorkers: 2,
         },
       },
       {

@@ -5,7 +5,8 @@
  * `--only unit|host|kube|e2e|drills` runs one project (set-up included).
  */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { appendFileSync, closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
@@ -25,18 +26,26 @@ const CHECKS: readonly (readonly [name: string, command: string, ...args: string
   ['format', `${BIN}/oxfmt`, '--check'],
 ];
 
-const PROJECTS = ['unit', 'host', 'kube', 'e2e'] as const;
+/** Projects of one row run side by side: tests of API servers mostly wait, those of the host work. */
+const ROWS = [['unit'], ['kube', 'host'], ['e2e']] as const;
 
 /** Longer than `npm test` may take: only by name, `test/run all --only drills`. */
 const EXTRA = 'drills';
 
-/** Runs a command with our output; resolves to its exit code (128 + signal number is not told apart from failure). */
-const run = (command: string, args: readonly string[]): Promise<number> =>
-  new Promise((resolve, reject) => {
-    const child = spawn(command, args, { stdio: ['ignore', 'inherit', 'inherit'] });
-    child.once('error', reject);
-    child.once('exit', (code) => resolve(code ?? 1));
-  });
+/**
+ * Runs a command, with our output or with that file; resolves to its exit code (128 + signal number is not told apart from
+ * failure).
+ */
+const run = async (command: string, args: readonly string[], file?: string): Promise<number> => {
+  const output = file === undefined ? 'inherit' : openSync(file, 'w');
+  try {
+    const child = spawn(command, args, { stdio: ['ignore', output, output] });
+    const [code] = (await once(child, 'exit')) as [number | null];
+    return code ?? 1;
+  } finally {
+    if (typeof output === 'number') closeSync(output);
+  }
+};
 
 const runCheck = async (name: string, command: string, args: readonly string[]): Promise<Tally> => {
   const code = await run(command, args);
@@ -62,7 +71,7 @@ const readReport = (file: string): Tally => {
   };
 };
 
-const runProject = async (project: string, room: string): Promise<Tally> => {
+const runProject = async (project: string, room: string, output?: string): Promise<Tally> => {
   const file = join(room, `${project}.json`);
   const started = performance.now();
   const args = [
@@ -73,8 +82,10 @@ const runProject = async (project: string, room: string): Promise<Tally> => {
     '--reporter=json',
     `--outputFile.json=${file}`,
   ];
-  const code = await run(`${BIN}/vitest`, args);
-  process.stdout.write(`tests ${project}: ${Math.round((performance.now() - started) / 1000)} s\n`);
+  const code = await run(`${BIN}/vitest`, args, output);
+  const took = `tests ${project}: ${Math.round((performance.now() - started) / 1000)} s\n`;
+  if (output === undefined) process.stdout.write(took);
+  else appendFileSync(output, took);
   try {
     const tally = readReport(file);
     return code === 0 || tally.failed > 0 ? tally : { passed: tally.passed, failed: 1 };
@@ -83,12 +94,25 @@ const runProject = async (project: string, room: string): Promise<Tally> => {
   }
 };
 
+/** Runs projects side by side; the first speaks as it goes, the others after it, each as a whole. */
+const runRow = async (projects: readonly string[], room: string): Promise<Tally[]> => {
+  const runs = projects.map((project, index) => {
+    const output = index === 0 ? undefined : join(room, `${project}.log`);
+    return { output, tally: runProject(project, room, output) };
+  });
+  const tallies: Tally[] = [];
+  for (const { output, tally } of runs) {
+    tallies.push(await tally);
+    if (output !== undefined) process.stdout.write(readFileSync(output));
+  }
+  return tallies;
+};
+
 const main = async (): Promise<void> => {
   const only = process.argv[2] === '--only' ? process.argv[3] : undefined;
-  if (only !== undefined && ![...PROJECTS, EXTRA].includes(only)) {
-    process.stderr.write(
-      `unknown test project "${only}": choose one of ${[...PROJECTS, EXTRA].join(', ')}\n`,
-    );
+  const known: readonly string[] = [...ROWS.flat(), EXTRA];
+  if (only !== undefined && !known.includes(only)) {
+    process.stderr.write(`unknown test project "${only}": choose one of ${known.join(', ')}\n`);
     process.exit(2);
   }
   const tallies: Tally[] = [];
@@ -98,9 +122,7 @@ const main = async (): Promise<void> => {
     for (const [name, command, ...args] of only === undefined ? CHECKS : []) {
       tallies.push(await runCheck(name, command, args));
     }
-    for (const project of only === undefined ? PROJECTS : [only]) {
-      tallies.push(await runProject(project, room));
-    }
+    for (const row of only === undefined ? ROWS : [[only]]) tallies.push(...(await runRow(row, room)));
   } finally {
     rmSync(room, { recursive: true, force: true });
   }

@@ -1,8 +1,8 @@
 /** A store on loopback: a real S3 server, Fluvia's front before it, and restic against that. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { request } from 'node:https';
@@ -17,17 +17,9 @@ import { createS3Store } from '../../storage-fabric/store/s3.ts';
 import { signToken, tokenId, type TokenKind } from '../../storage-fabric/store/tokens.ts';
 import { tryRun, type RunResult } from '../testbed/exec.ts';
 import { ensureRestic } from '../testbed/restic.ts';
-import { ensureTool } from '../testbed/tools.ts';
+import { startS3 } from './s3-process.ts';
 
 export const TENANT = 'abcdefghijklmnopqrstuvwxyz';
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
 
 /** A front that listens. */
 export interface RunningFront {
@@ -63,45 +55,14 @@ export interface StoreLab {
   stop(): Promise<void>;
 }
 
-const untilListening = async (server: ChildProcess, port: number): Promise<void> => {
-  for (;;) {
-    if (server.exitCode !== null) throw new Error(`versitygw exited ${server.exitCode}`);
-    const answer = await fetch(`http://127.0.0.1:${port}/`).catch(() => undefined);
-    if (answer !== undefined) return;
-    await systemClock.sleep(50);
-  }
-};
-
 /**
  * Starts an S3 server with an empty bucket. `diskBytes` puts it on a disk of that size, mounted in a mount namespace of
  * its own.
  */
 export const startStoreLab = async (options: { readonly diskBytes?: number } = {}): Promise<StoreLab> => {
   const folder = mkdtempSync(join(tmpdir(), 'fluvia-store-'));
-  const [restic, versity, port] = await Promise.all([ensureRestic(), ensureTool('versitygw'), freePort()]);
-  const accessKey = 'fluvia';
-  const secretKey = randomBytes(16).toString('hex');
-  const root = join(folder, 's3');
-  mkdirSync(root);
-  const gateway = versity.files['versitygw'] ?? '';
-  const serve = `exec "$0" --port 127.0.0.1:${port} --quiet --keep-alive posix "$1"`;
-  const mount =
-    options.diskBytes === undefined ? '' : `mount -t tmpfs -o size=${options.diskBytes} none "$1" && `;
-  const shell = ['sh', '-c', mount + serve, gateway, root];
-  const [program = '', ...args] = options.diskBytes === undefined ? shell : ['unshare', '-m', ...shell];
-  const server = spawn(program, args, {
-    env: { ...process.env, ROOT_ACCESS_KEY: accessKey, ROOT_SECRET_KEY: secretKey },
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  await untilListening(server, port);
-  const access = {
-    endpoint: `http://127.0.0.1:${port}`,
-    bucket: 'fluvia',
-    region: 'us-east-1',
-    accessKey,
-    secretKey,
-  };
-  await createS3Store(access).ensureBucket();
+  const [restic, s3] = await Promise.all([ensureRestic(), startS3(folder, options)]);
+  const { access } = s3;
   const bundle = await makeServingBundle({
     commonName: 'fluvia-store',
     addresses: ['127.0.0.1'],
@@ -193,10 +154,7 @@ export const startStoreLab = async (options: { readonly diskBytes?: number } = {
       }),
     stop: async () => {
       for (const front of fronts) front.stop();
-      const { promise, resolve } = Promise.withResolvers<void>();
-      server.once('exit', () => resolve());
-      server.kill();
-      await promise;
+      await s3.stop();
       rmSync(folder, { recursive: true, force: true });
     },
   };

@@ -2,12 +2,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createWriteStream, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import type { ClusterAccess } from '../../runtime/kube/access.ts';
 import { createKubeClient, type KubeClient } from '../../runtime/kube/client.ts';
+import { freePort } from '../support/free-port.ts';
 import { writePki } from '../testbed/pki.ts';
 import { sleep } from '../testbed/processes.ts';
 import { ensureTool } from '../testbed/tools.ts';
@@ -30,17 +30,6 @@ export interface TestApiServer {
   requests(client: KubeClient, labels: Readonly<Record<string, string>>): Promise<number>;
   stop(): Promise<void>;
 }
-
-const freePort = async (): Promise<number> => {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
-};
 
 const start = (folder: string, name: string, file: string, args: readonly string[]): ChildProcess => {
   const log = createWriteStream(join(folder, `${name}.log`), { flags: 'a' });
@@ -67,7 +56,7 @@ const lastLines = (folder: string, name: string): string =>
     .join('\n');
 
 const waitReady = async (client: KubeClient, child: ChildProcess, folder: string): Promise<void> => {
-  const end = Date.now() + 90_000;
+  const end = Date.now() + 150_000;
   for (;;) {
     try {
       await client.request('GET', '/readyz', undefined, {}, { timeoutMs: 2000 });

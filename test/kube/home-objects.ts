@@ -44,8 +44,11 @@ export const applyCrds = async (client: KubeClient): Promise<void> => {
   });
 };
 
-/** A peering with a granted claim, as peering/ and network-fabric/ would leave it. */
-export const makePeer = async (client: KubeClient, name: string): Promise<void> => {
+/**
+ * A peering with a granted claim, as peering/ and network-fabric/ would leave it. Every home takes the same ports for its
+ * virtual kubelets: where several share a machine, all but one are given theirs.
+ */
+export const makePeer = async (client: KubeClient, name: string, kubeletPort?: number): Promise<void> => {
   const now = new Date().toISOString();
   const condition = (type: string) => ({
     type,
@@ -73,6 +76,11 @@ export const makePeer = async (client: KubeClient, name: string): Promise<void> 
     metadata: { name: `fluvia-${name}` },
     spec: { peer: name, claim: name },
   } as never);
+  if (kubeletPort !== undefined) {
+    const status = { port: kubeletPort };
+    const options = { type: 'merge', subresource: 'status' } as const;
+    await client.patch(VIRTUAL_NODE, `fluvia-${name}`, undefined, { status }, options);
+  }
   const theirs = [{ purpose: 'Pod', real: '10.244.0.0/16', view: VIEWS[name] }];
   await client.create(VIEW, {
     metadata: { name },

@@ -12,6 +12,7 @@ import * as resources from '../../runtime/kube/resources.ts';
 import type { Node, Pod } from '../../runtime/kube/types.ts';
 import { createLogger } from '../../runtime/log.ts';
 import { createMetrics } from '../../runtime/metrics.ts';
+import { freePort } from '../support/free-port.ts';
 import type { TestApiServer } from './apiserver.ts';
 import { startControlPlane } from './control-plane.ts';
 import { createFakeLinks, createFakePeer, type FakePeer } from './fake-links.ts';
@@ -87,7 +88,7 @@ beforeAll(async () => {
   } as never);
   await makeHomeNode(client);
   await makeWebhook(client);
-  for (const name of Object.keys(IDS)) await makePeer(client, name);
+  for (const name of Object.keys(IDS)) await makePeer(client, name, await freePort());
   const peers = Object.entries(IDS).map(([name, id]) => createFakePeer(name, id, term.signal));
   [east] = peers as [FakePeer, FakePeer];
   await startConsumer(

@@ -16,6 +16,7 @@ import * as resources from '../../runtime/kube/resources.ts';
 import type { Pod } from '../../runtime/kube/types.ts';
 import { createLogger } from '../../runtime/log.ts';
 import { createMetrics } from '../../runtime/metrics.ts';
+import { freePort } from '../support/free-port.ts';
 import type { TestApiServer } from './apiserver.ts';
 import { startControlPlane } from './control-plane.ts';
 import { createFakeLinks, createFakePeer, type FakePeer } from './fake-links.ts';
@@ -144,7 +145,7 @@ beforeAll(async () => {
   await makeHomeNode(client);
   await makeWebhook(client);
   for (const name of Object.keys(IDS)) {
-    await makePeer(client, name);
+    await makePeer(client, name, await freePort());
     const granted = { cpu: String(sum(NODES[name] ?? [])), memory: '512Gi', pods: '200' };
     await client.patch(
       CLAIM,
