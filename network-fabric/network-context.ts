@@ -13,8 +13,8 @@ import type { View, ViewRange } from '../api/v1alpha1/view.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
 import { isNotFound } from '../runtime/kube/errors.ts';
 import type { Informer } from '../runtime/kube/informer.ts';
-import { NODE, POD, type ResourceRef } from '../runtime/kube/resources.ts';
-import type { HasMetadata, Node, OwnerReference, Pod } from '../runtime/kube/types.ts';
+import { ENDPOINT_SLICE, NODE, POD, type ResourceRef } from '../runtime/kube/resources.ts';
+import type { EndpointSlice, HasMetadata, Node, OwnerReference, Pod } from '../runtime/kube/types.ts';
 import { FABRIC_NODE, GATEWAY, NETWORK_CONFIG, OFFER, PEER, VIEW } from './kinds.ts';
 import { FIELD_MANAGER } from './names.ts';
 import type { NetworkItem } from './plan-gateway.ts';
@@ -36,6 +36,7 @@ export interface Informers {
   readonly offers: Informer<Offer>;
   readonly nodes: Informer<Node>;
   readonly pods: Informer<Pod>;
+  readonly slices: Informer<EndpointSlice>;
 }
 
 export interface NetworkContext {
@@ -74,6 +75,7 @@ export const createContext = (
     offers: informers.for<Offer>(OFFER),
     nodes: informers.for<Node>(NODE),
     pods: informers.for<Pod>(POD),
+    slices: informers.for<EndpointSlice>(ENDPOINT_SLICE),
   };
   const remotes = new Map<string, RemoteEnd>();
   const stop = links.onLink((link) => {

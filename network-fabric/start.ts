@@ -7,16 +7,19 @@
  * - fluvia.dev: views, gateways, fabricnodes, offers: get, list, watch, create, patch, delete; update of finalizers is part
  *   of patch
  * - core: nodes, pods: get, list, watch
+ * - discovery.k8s.io: endpointslices: get, list, watch
  */
 import { LABELS } from '../api/labels.ts';
 import type { Links } from '../api/link.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
+import { equalJson } from '../runtime/kube/apply.ts';
 import { runController, watchSource, type Reconcile, type WatchSource } from '../runtime/kube/controller.ts';
 import { createWorkQueue, type WorkQueue } from '../runtime/kube/work-queue.ts';
 import { createFabricNodeReconcile, hasOwnAddress } from './fabric-node-controller.ts';
 import { createGatewayReconcile, GATEWAY_KEY } from './gateway-controller.ts';
 import { createContext } from './network-context.ts';
 import { createOfferReconcile } from './offer-controller.ts';
+import { apiServerAddresses } from './plan-known-networks.ts';
 import { createViewReconcile } from './view-controller.ts';
 
 /** Pods come and go in bursts; what depends on them is planned once for many. */
@@ -89,8 +92,13 @@ export const startNetworkControllers = async (
       }),
       watchSource(informers.configs, () => new Set([...peerNames(), ...viewNames()])),
       watchSource(informers.gateways, peerNames),
+      watchSource(informers.slices, ({ object }) =>
+        apiServerAddresses([object]).length > 0 ? peerNames() : [],
+      ),
       watchSource(informers.fabricNodes, (change) =>
-        change.type === 'updated' && change.old.metadata.generation === change.object.metadata.generation
+        change.type === 'updated' &&
+        change.old.metadata.generation === change.object.metadata.generation &&
+        equalJson(change.old.status?.networks, change.object.status?.networks)
           ? []
           : peerNames(),
       ),

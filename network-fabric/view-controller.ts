@@ -15,6 +15,7 @@ import {
   removeObject,
   type NetworkContext,
 } from './network-context.ts';
+import { apiServerAddresses, networksBeyond } from './plan-known-networks.ts';
 import { whyNotEndpoint, type NetworkItem } from './plan-gateway.ts';
 import { planNetworkReady } from './plan-network-ready.ts';
 import { checkOurs, planViews } from './plan-views.ts';
@@ -22,13 +23,27 @@ import { checkOurs, planViews } from './plan-views.ts';
 /** How often a peer's state is judged anew without any change: a handshake grows old by itself. */
 const JUDGE_MS = 15_000;
 
-/** Where the tunnels go. New views keep clear of it; one that stands isn't moved by what some peer says. */
+/** Where the tunnels go. */
 const endpointRanges = (context: NetworkContext): string[] =>
   [...context.remotes.keys()]
     .flatMap((name) => context.remote(name)?.gateways ?? [])
     .flatMap((gateway) => gateway.endpoints)
     .filter((endpoint) => whyNotEndpoint(endpoint, []) === undefined)
     .map((endpoint) => `${endpoint.split(':')[0]}/32`);
+
+/**
+ * What new views keep clear of, but one that stands isn't moved by: what some peer, node or tenant says must not renumber a
+ * peering.
+ */
+const avoidedBy = (context: NetworkContext): string[] => {
+  const { fabricNodes, slices } = context.informers;
+  return [...endpointRanges(context), ...networksBeyond(fabricNodes.list(), slices.list())];
+};
+
+/** The agent of the node that holds the tunnels told which networks it has routes to. */
+const knowsNetworks = (context: NetworkContext): boolean =>
+  context.informers.fabricNodes.get(undefined, context.gateway()?.metadata.name ?? '')?.status?.networks !==
+  undefined;
 
 /** Everything that a view of this peer must keep clear of. */
 const occupiedFor = (context: NetworkContext, config: NetworkConfig, peer: string): string[] => {
@@ -45,6 +60,7 @@ const occupiedFor = (context: NetworkContext, config: NetworkConfig, peer: strin
     externalCIDR,
     ...reservedCIDRs,
     ...nodes,
+    ...apiServerAddresses(context.informers.slices.list()),
     ...[...views.values()].flat().map((range) => range.view),
   ];
 };
@@ -97,12 +113,19 @@ const planTheirs = (
   network: NetworkItem,
   existing: readonly ViewRange[],
 ): ViewRange[] | undefined => {
+  if (existing.length === 0 && !knowsNetworks(context)) {
+    context.viewFailures.set(name, {
+      reason: 'NoGateway',
+      message: 'No gateway has told yet which networks it has routes to: see kubectl get fabricnodes.',
+    });
+    return undefined;
+  }
   try {
     const theirs = planViews({
       announced: network,
       existing,
       occupied: occupiedFor(context, config, name),
-      avoided: endpointRanges(context),
+      avoided: avoidedBy(context),
       pools: config.spec.viewPools,
     });
     context.viewFailures.delete(name);

@@ -36,6 +36,11 @@ export const FabricNodeKind = defineKind({
       .max(17)
       .regex(/^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/)
       .optional(),
+    networks: z
+      .array(CidrString)
+      .max(64)
+      .optional()
+      .describe("Networks that the node's own routes lead to; new views keep clear of them."),
     heartbeatAt: z.string().max(64).optional(),
     fenceAsk: z.number().int().min(0).optional().describe("The agent's newest ask (see `api/fence.ts`)."),
     acknowledgedOffers: z

@@ -16,6 +16,8 @@ export interface Host {
   observe(): Promise<HostState>;
   /** Runs the actions in order, until one fails. */
   apply(actions: readonly HostAction[]): Promise<void>;
+  /** Destinations of the node's routes that aren't ours. */
+  destinations(): Promise<string[]>;
   /** The tunnel's device, or undefined when there is none: cheaper than a whole observation. */
   wireguard(): Promise<WgDeviceState | undefined>;
 }
@@ -172,5 +174,5 @@ export const createHost = (options: HostOptions): Host => {
     await flush();
   };
 
-  return { observe, apply, wireguard };
+  return { observe, apply, wireguard, destinations: () => ip.destinations(ROUTE_PROTOCOL) };
 };

@@ -53,6 +53,8 @@ export interface FabricNodeReport {
   readonly ready: ConditionInput;
   readonly vxlanMAC: string | undefined;
   readonly acknowledged: ReadonlyMap<string, number>;
+  /** Networks that the node's own routes lead to; undefined before they were looked at. */
+  readonly networks?: readonly string[] | undefined;
   /** Newest ask of the fence, if there ever was one. */
   readonly fenceAsk?: number | undefined;
   readonly previous: readonly Condition[] | undefined;
@@ -62,6 +64,7 @@ export interface FabricNodeReport {
 /** fabricNodeStatus is the status to apply. */
 export const fabricNodeStatus = (report: FabricNodeReport): FabricNodeStatus => ({
   ...(report.vxlanMAC === undefined ? {} : { vxlanMAC: report.vxlanMAC }),
+  ...(report.networks === undefined ? {} : { networks: [...report.networks] }),
   heartbeatAt: report.now,
   ...(report.fenceAsk === undefined ? {} : { fenceAsk: report.fenceAsk }),
   // Left out when empty: server-side apply of {} over owned entries ends as null, which the schema refuses.

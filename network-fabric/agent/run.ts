@@ -47,6 +47,7 @@ import type { HostState } from '../host-state.ts';
 import { FABRIC_NODE, GATEWAY } from '../kinds.ts';
 import { AGENT_FIELD_MANAGER, TUNNEL_DEVICE, VXLAN_DEVICE } from '../names.ts';
 import { planHost } from '../plan-host.ts';
+import { nodeNetworks } from '../plan-known-networks.ts';
 import { planNode, type FabricObjects, type NodeFabric } from '../plan-node.ts';
 import { announcedText, planWireguard } from '../plan-wireguard.ts';
 import { createFenceResponder } from './fence-responder.ts';
@@ -118,6 +119,7 @@ export const runAgent = async (options: AgentOptions, signal: AbortSignal): Prom
   let failure: unknown;
   let isForwarding = true;
   let acknowledged: ReadonlyMap<string, number> | undefined;
+  let networks: readonly string[] | undefined;
   let device: WgDeviceState | undefined;
   let lastUrgent = '';
   let index = '';
@@ -182,6 +184,10 @@ export const runAgent = async (options: AgentOptions, signal: AbortSignal): Prom
         ? []
         : seen.offers.map((offer) => [offer.metadata.name, offer.metadata.generation ?? 0]),
     );
+    networks = nodeNetworks(await host.destinations(), [
+      ...(node?.podCIDRs ?? []),
+      ...(seen.config?.spec.serviceCIDRs ?? []),
+    ]);
     index = await tunnelIndex();
     probes.serve(node?.tunnel === undefined ? undefined : node.externalAddress);
   };
@@ -214,6 +220,7 @@ export const runAgent = async (options: AgentOptions, signal: AbortSignal): Prom
         state === undefined
           ? object.status?.vxlanMAC
           : state.links.find((link) => link.name === VXLAN_DEVICE)?.mac,
+      networks: networks ?? object.status?.networks,
       fenceAsk: fence.ask() ?? object.status?.fenceAsk,
       acknowledged: acknowledged ?? new Map(Object.entries(object.status?.acknowledgedOffers ?? {})),
       previous: object.status?.conditions,

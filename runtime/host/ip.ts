@@ -123,6 +123,13 @@ export const parseRoutes = (output: string): RouteState[] =>
     mtu: mtuOf(item['metrics']),
   }));
 
+/** parseDestinations reads `ip -j -4 route show table main`: where packets go by routes that aren't of this protocol number. */
+export const parseDestinations = (output: string, exceptProtocol: number): string[] =>
+  parseIpJson(output)
+    .filter((item) => (optionalText(item['type']) ?? 'unicast') === 'unicast')
+    .filter((item) => text(item['protocol']) !== String(exceptProtocol))
+    .map((item) => text(item['dst']));
+
 /** parseRules reads `ip -j -4 rule show`. */
 export const parseRules = (output: string): RuleState[] =>
   parseIpJson(output).map((item) => ({
@@ -149,6 +156,8 @@ export interface Ip {
   addresses(): Promise<AddressState[]>;
   /** Routes of this protocol number, in every table. */
   routes(protocol: number): Promise<RouteState[]>;
+  /** Destinations of the main table's other routes. */
+  destinations(exceptProtocol: number): Promise<string[]>;
   rules(): Promise<RuleState[]>;
   neighbours(device: string): Promise<NeighbourState[]>;
   forwarding(device: string): Promise<ForwardingState[]>;
@@ -170,6 +179,8 @@ export const createIp = (exec: Exec): Ip => {
       parseRoutes(
         await exec('ip', ['-d', '-j', '-4', 'route', 'show', 'table', 'all', 'proto', String(protocol)]),
       ),
+    destinations: async (exceptProtocol) =>
+      parseDestinations(await exec('ip', ['-j', '-4', 'route', 'show', 'table', 'main']), exceptProtocol),
     rules: async () => parseRules(await exec('ip', ['-j', '-4', 'rule', 'show'])),
     neighbours: async (device) =>
       parseNeighbours(await exec('ip', ['-j', '-4', 'neigh', 'show', 'dev', device])),

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { execTool, HostToolError } from './exec.ts';
-import { parseIpJson, parseLinks, parseRoutes, parseRules } from './ip.ts';
+import { parseDestinations, parseIpJson, parseLinks, parseRoutes, parseRules } from './ip.ts';
 import { parseNftTable } from './nft.ts';
 import { formatWgSet, parseWgDump } from './wg.ts';
 
@@ -113,7 +113,8 @@ describe('parseNftTable', () => {
 
 describe('parsers of iproute2', () => {
   it('take any input', () => {
-    for (const parse of [parseIpJson, parseLinks, parseRoutes, parseRules]) {
+    const destinations = (text: string): unknown => parseDestinations(text, 84);
+    for (const parse of [parseIpJson, parseLinks, parseRoutes, parseRules, destinations]) {
       expect(isTotal(parse, fc.string())).toBe(true);
       expect(isTotal(parse, fc.json())).toBe(true);
     }
@@ -144,6 +145,14 @@ describe('parsers of iproute2', () => {
         mtu: undefined,
       },
     ]);
+  });
+});
+
+describe('parseDestinations', () => {
+  it('reads where a node has routes to that are not ours', () => {
+    const text =
+      '[{"dst":"default","gateway":"192.168.7.1","dev":"eth0","flags":[]},{"dst":"10.20.0.0/16","dev":"wg-office","scope":"link","flags":[]},{"dst":"192.168.7.0/24","dev":"eth0","protocol":"kernel","flags":[]},{"dst":"10.61.0.0/16","dev":"fluvia0","protocol":"84","flags":[]},{"type":"unreachable","dst":"10.62.0.0/16","dev":"lo","flags":[]}]';
+    expect(parseDestinations(text, 84)).toEqual(['default', '10.20.0.0/16', '192.168.7.0/24']);
   });
 });
 

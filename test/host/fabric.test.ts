@@ -177,6 +177,8 @@ beforeAll(async () => {
   const b1 = await lab.node('b1', 21, 0);
   const b2 = await lab.node('b2', 22, 1);
   await lab.connect([b1, b2]);
+  // A network of a's own that no object names, where its first view would be.
+  await a1.exec('ip', ['route', 'add', '10.128.0.0/16', 'via', b1.address]);
   clusters = await Promise.all([makeCluster('a', [a1]), makeCluster('b', [b1, b2])]);
   for (const cluster of clusters) {
     for (const node of cluster.nodes) {
@@ -240,6 +242,15 @@ describe('controllers and agents of two clusters', () => {
     const gateway = await a.client.get<Gateway>(GATEWAY, 'a1');
     expect(gateway?.status?.implementation).toBe('wireguard-go');
     expect(gateway?.status?.peers?.[0]?.rttMilliseconds).toBeGreaterThan(0);
+  });
+
+  it('give no network to a peer that a node has a route to', async () => {
+    const podView = async (cluster: Cluster): Promise<string | undefined> =>
+      (await cluster.client.get<View>(VIEW, other(cluster).name))?.spec.theirs[0]?.view;
+    const [a, b] = clusters as [Cluster, Cluster];
+    expect([await podView(a), await podView(b)]).toEqual(['10.129.0.0/16', '10.128.0.0/16']);
+    const node = await a.client.get<FabricNode>(FABRIC_NODE, 'a1');
+    expect(node?.status?.networks).toContain('10.128.0.0/16');
   });
 
   it('let nothing through before it is opened', async () => {
