@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { DnsLabel, DnsSubdomain } from '../cluster-id.ts';
 import { Conditions } from '../conditions.ts';
 import { AGE_COLUMN, defineKind, type ObjectOf } from '../define-kind.ts';
-import { ResourceList } from '../quantity.ts';
+import { QuantityString, ResourceList } from '../quantity.ts';
 import { GrantTerms, PricePerHour } from './claim.ts';
 
 /** What this cluster gives to a consumer; named `<peer>-<claim>`. */
@@ -48,6 +48,22 @@ export const GrantPolicyKind = defineKind({
       .enum(['privileged', 'baseline', 'restricted'])
       .default('baseline')
       .describe('Pod Security Standard that twin namespaces enforce.'),
+    leastRequests: z
+      .object({
+        cpu: QuantityString.optional(),
+        memory: QuantityString.optional(),
+        'ephemeral-storage': QuantityString.optional(),
+      })
+      .default({ cpu: '10m', memory: '16Mi' })
+      .describe(
+        'What each container asks for at least: written into its pod, and counted. In the policy `default`; `{}` for nothing.',
+      ),
+    imagePull: z
+      .enum(['Always', 'AsAsked'])
+      .optional()
+      .describe(
+        "Whether foreign pods' images are always asked of their registry. In the policy `default`; when missing, they are while a node's kubelet is older than 1.35, which runs a cached image whoever pulled it.",
+      ),
     zone: z.string().max(63).optional(),
     region: z.string().max(63).optional(),
     pricePerHour: PricePerHour.optional().describe(

@@ -14,9 +14,9 @@ import type { KubeClient } from '../../runtime/kube/client.ts';
 import type { Informer } from '../../runtime/kube/informer.ts';
 import * as kube from '../../runtime/kube/resources.ts';
 import type { PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
-import type { KubeObject, Namespace, Pod } from '../../runtime/kube/types.ts';
+import type { KubeObject, Namespace, Node, Pod } from '../../runtime/kube/types.ts';
 import { createConsumers, type Consumers } from './consumers.ts';
-import type { PodSecurityLevel } from './plan-pod.ts';
+import { planPodRules, type PodRules } from './plan-pod-rules.ts';
 import type { ReflectedKind } from './plan-object.ts';
 import { createQuotaLedger, type QuotaLedger } from './quota-ledger.ts';
 import { createFenceLeases, type FenceLeases } from './fence-leases.ts';
@@ -54,6 +54,7 @@ export interface ProviderContext {
   readonly shadows: Informer<ShadowPod>;
   /** Pods that carry the label of an origin. */
   readonly pods: Informer<Pod>;
+  readonly nodes: Informer<Node>;
   readonly peers: Informer<Peer>;
   readonly grants: Informer<Grant>;
   readonly policies: Informer<GrantPolicy>;
@@ -65,8 +66,8 @@ export interface ProviderContext {
   readonly reflected: Readonly<Record<ReflectedKind, Informer<KubeObject>>>;
   /** A client that is the peering's ServiceAccount. */
   asPeering(clusterID: string): KubeClient;
-  /** Pod Security Standard that twins enforce. */
-  podSecurity(): PodSecurityLevel;
+  /** What is demanded of every foreign pod. */
+  podRules(): PodRules;
   /** Whether a cluster's link is up, or broke less than `graceMs` ago. */
   isAlive(clusterID: string, graceMs: number): boolean;
 }
@@ -108,6 +109,7 @@ export const createContext = (
   });
   const peers = informers.for<Peer>(PEER);
   const policies = informers.for<GrantPolicy>(GRANT_POLICY);
+  const nodes = informers.for<Node>(kube.NODE);
   const reflectedScope = { labelSelector: `${LABELS.reflected}=true` };
   const clients = new Map<string, KubeClient>();
   const startedAt = clock.monotonicMs();
@@ -122,6 +124,7 @@ export const createContext = (
     namespaces,
     shadows,
     pods: informers.for<Pod>(kube.POD, { labelSelector: LABELS.origin }),
+    nodes,
     peers,
     grants: informers.for<Grant>(GRANT),
     policies,
@@ -144,7 +147,15 @@ export const createContext = (
       clients.set(id, made);
       return made;
     },
-    podSecurity: () => policies.get(undefined, 'default')?.spec.podSecurity ?? 'baseline',
+    podRules: () =>
+      planPodRules(
+        policies.get(undefined, 'default'),
+        nodes
+          .list()
+          .filter((node) => node.metadata.labels?.[LABELS.virtualNode] === undefined)
+          .map((node) => node.status?.nodeInfo?.['kubeletVersion'])
+          .map((version) => (typeof version === 'string' ? version : '')),
+      ),
     isAlive: (id, graceMs) => {
       if (clock.monotonicMs() - startedAt < START_GRACE_MS) return true;
       const link = links.list().find((one) => one.clusterID === id);

@@ -5,7 +5,8 @@ import type { ShadowPod } from '../../api/v1alpha1/shadow-pod.ts';
 import { isAlreadyExists } from '../../runtime/kube/errors.ts';
 import { FIELD_MANAGER, SHADOW_POD, type ProviderContext } from './context.ts';
 import { asPeeringCall, isRefusal } from './peering-errors.ts';
-import { planPod, type PodPlan, type PodSecurityLevel, type TranslatedPod } from './plan-pod.ts';
+import { underRules, type PodRules } from './plan-pod-rules.ts';
+import { planPod, type PodPlan, type TranslatedPod } from './plan-pod.ts';
 import { describeShortages, podAmounts, type Amounts } from './plan-quota.ts';
 import type { ShadowItem, ShadowState } from './shadow-state.ts';
 
@@ -55,7 +56,8 @@ const shadowOf = (
 });
 
 interface Translation {
-  readonly level: PodSecurityLevel;
+  /** The rules by which it was made, as text. */
+  readonly rules: string;
   readonly plan: PodPlan;
   readonly needed: Amounts;
 }
@@ -63,21 +65,23 @@ interface Translation {
 /** Items don't change: a pod that waits for room is translated once, however often it is looked at. */
 const translations = new WeakMap<ShadowItem, Translation>();
 
-const translate = (item: ShadowItem, clusterID: string, level: PodSecurityLevel): Translation => {
+const translate = (item: ShadowItem, clusterID: string, rules: PodRules): Translation => {
   const known = translations.get(item);
-  if (known?.level === level) return known;
-  const made = translateNow(item, clusterID, level);
+  const text = JSON.stringify(rules);
+  if (known?.rules === text) return known;
+  const made = { rules: text, ...translateNow(item, clusterID, rules) };
   translations.set(item, made);
   return made;
 };
 
-const translateNow = (item: ShadowItem, clusterID: string, level: PodSecurityLevel): Translation => {
-  const plan = planPod({ ...item, clusterID }, level);
-  if (!plan.ok) return { level, plan, needed: {} };
+const translateNow = (item: ShadowItem, clusterID: string, rules: PodRules): Omit<Translation, 'rules'> => {
+  const plan = planPod({ ...item, clusterID }, rules.level);
+  if (!plan.ok) return { plan, needed: {} };
   try {
-    return { level, plan, needed: podAmounts(plan.pod.spec) };
+    const spec = underRules(plan.pod.spec, rules);
+    return { plan: { ok: true, pod: { ...plan.pod, spec } }, needed: podAmounts(spec) };
   } catch (error) {
-    return { level, plan: { ok: false, reason: 'InvalidSpec', message: messageOf(error) }, needed: {} };
+    return { plan: { ok: false, reason: 'InvalidSpec', message: messageOf(error) }, needed: {} };
   }
 };
 
@@ -103,7 +107,7 @@ export const admitShadow = async (
   ) {
     return refused('NoGrant', `nothing is granted for claim ${item.claim}`, true);
   }
-  const { plan, needed } = translate(item, clusterID, context.podSecurity());
+  const { plan, needed } = translate(item, clusterID, context.podRules());
   if (!plan.ok) return refused(plan.reason, plan.message);
   const ledgerKey = `${twin}/${state.name}`;
   const missing = context.ledger.reserve(ledgerKey, grantName, grant.spec.resources, needed);

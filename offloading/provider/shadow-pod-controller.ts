@@ -48,7 +48,7 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
       shadows
         .byIndex(SHADOWS_BY_ORIGIN, clusterID)
         .map(({ spec }) => `${spec.home.namespace}/${spec.home.name}`),
-    reads: [shadows, pods, namespaces, peers, grants, offers, fabricNodes, context.policies],
+    reads: [shadows, pods, namespaces, peers, grants, offers, fabricNodes, context.policies, context.nodes],
     signal,
   });
 
@@ -261,6 +261,7 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
         offers,
         fabricNodes,
         context.policies,
+        context.nodes,
         context.reflected.ConfigMap,
         context.reflected.Secret,
         context.volumeClaims,

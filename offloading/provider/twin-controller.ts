@@ -69,7 +69,7 @@ export const runTwinController = (context: ProviderContext, signal: AbortSignal)
               annotations: namespace.metadata.annotations ?? {},
             },
       isTaken: (name) => namespaces.get(undefined, name) !== undefined,
-      podSecurity: context.podSecurity(),
+      podSecurity: context.podRules().level,
       remaining: namespace === undefined || !mayGo ? 0 : remainingIn(namespace.metadata.name),
     };
   };
