@@ -143,7 +143,7 @@ describe('a fence pod at its provider', () => {
       'no trace',
       async () => (await stage.admin.get<ShadowPod>(SHADOW_POD, 'db-0', 'shop')) === undefined,
     );
-    expect(stage.run().peer.heard(SHADOW_STATUS).items.has('shop/db-0')).toBe(false);
+    await until('no status', () => !stage.run().peer.heard(SHADOW_STATUS).items.has('shop/db-0'));
   });
 
   it('runs on under a new leader that gets its lease in time', async () => {
