@@ -3,7 +3,7 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import { messageOf } from '../api/errors.ts';
 import type { Identity } from './identity.ts';
-import type { LinkEnd } from './link.ts';
+import type { LinkEnd } from './link-end.ts';
 import { ALPN } from './protocol.ts';
 import { dialPinned } from './tls.ts';
 

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { ERROR_CODES, FluviaError, messageOf } from '../api/errors.ts';
-import type { Collection, ContainerStreamHandler, ContainerStreamRequest, PeerLink } from '../api/link.ts';
+import type { Collection, ContainerStreamHandler, ContainerStreamRequest } from '../api/link.ts';
 import type { Peer } from '../api/v1alpha1/peer.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
@@ -8,41 +8,17 @@ import { peeringServices } from '../proto/load.ts';
 import type { HelloRequest, HelloResponse } from '../proto/peering.ts';
 import { requestContainerStream } from './container-stream.ts';
 import { fabricImplementation } from './fabric-server.ts';
-import { createFollower, type FollowerEnd } from './follower.ts';
-import { followOnce } from './follow-call.ts';
+import type { FollowerEnd } from './follower.ts';
 import { createGrpcClient, type GrpcClient } from './grpc-client.ts';
 import { linkDown, printable } from './grpc-errors.ts';
 import { serveOnSocket } from './grpc-server.ts';
 import type { Identity } from './identity.ts';
+import { createLinkCollections, type CallingConnection } from './link-collections.ts';
+import type { LinkEnd, PeerFacts } from './link-end.ts';
 import { BUILD_VERSION, chooseProtocol, commonFeatures, FEATURES, LIMITS, PROTOCOL } from './protocol.ts';
-import { createPublisher, type PublisherEnd } from './publisher.ts';
 import type { Term } from './term.ts';
 
 /** One peering's link over up to two connections: one on which this side calls, one on which it serves. */
-
-/** What the peer said of itself at the last Hello. */
-export interface PeerFacts {
-  readonly name: string;
-  readonly version: string;
-  readonly protocol: number;
-  readonly features: readonly string[];
-  readonly leaderTransitions: number;
-  readonly clusterUID: string;
-}
-
-/** State of a link for its Peer's status. */
-export interface LinkSnapshot {
-  readonly up: boolean;
-  /** Wall time of the last change between up and down. */
-  readonly since: Date;
-  readonly lastHeardAt: Date | undefined;
-  readonly rttMs: number | undefined;
-  readonly facts: PeerFacts | undefined;
-  /** Why the link is down. */
-  readonly problem: string | undefined;
-  /** Items or collections that this side refused. */
-  readonly refused: readonly string[];
-}
 
 export interface LinkOptions {
   readonly peer: Peer;
@@ -53,35 +29,8 @@ export interface LinkOptions {
   /** Collections that may be followed before anything published them. */
   readonly collections: readonly Collection[];
   readonly containerHandler: () => ContainerStreamHandler | undefined;
-  /** The pinned identity said that the peering is over. */
   /** Records that the other side has ended the peering; rejects when that failed. */
   readonly onLeft: (how: 'Leave' | 'NotPeered') => Promise<void>;
-}
-
-/** A link with the ends that `peering/` itself uses. */
-export interface LinkEnd extends PeerLink {
-  /** Takes a connection on which this side calls; resolves when the connection is gone. */
-  attachClient(socket: Socket): Promise<void>;
-  /** Takes a connection on which this side serves. */
-  attachServer(socket: Socket): void;
-  snapshot(): LinkSnapshot;
-  /** The newest Peer object. */
-  update(peer: Peer): void;
-  /** Cuts both connections; they may be made anew. */
-  disconnect(why: string): void;
-  /** A try to dial failed; shown as the link's problem. */
-  dialFailed(error: unknown): void;
-  /** Tells the peer that this side ends the peering; whether it heard. */
-  leave(): Promise<boolean>;
-  /** Stops to work on it because this process stops: the peering itself stays, `signal` doesn't abort. */
-  stop(): void;
-  /** Ends the link for good. */
-  close(): void;
-}
-
-interface Client {
-  readonly grpc: GrpcClient;
-  lastHeard: number;
 }
 
 interface Serving {
@@ -95,24 +44,15 @@ const terminal = (code: (typeof ERROR_CODES)[keyof typeof ERROR_CODES], message:
 
 /** Makes a link without connections. */
 export const createLink = (options: LinkOptions): LinkEnd => {
-  const { identity, term, clock, collections, onLeft } = options;
+  const { identity, term, clock, onLeft } = options;
   const log = options.log.child({ peer: options.peer.metadata.name });
   const { fabric } = peeringServices();
   /** The peering is gone; and, before or without that, this process has stopped to work on it. */
   const closing = new AbortController();
   const stopping = new AbortController();
-  const publishers = new Map<
-    string,
-    { readonly collection: Collection; readonly end: PublisherEnd<unknown> }
-  >();
-  const followers = new Map<
-    string,
-    { readonly collection: Collection; readonly end: FollowerEnd<unknown> }
-  >();
-  const followProblems = new Map<string, string>();
   const listeners = new Set<() => void>();
   let peer = options.peer;
-  let client: Client | undefined;
+  let client: CallingConnection | undefined;
   let serving: Serving | undefined;
   let facts: PeerFacts | undefined;
   let highestTerm = peer.status?.leaderTransitions ?? 0;
@@ -132,6 +72,15 @@ export const createLink = (options: LinkOptions): LinkEnd => {
       }
     }
   };
+
+  const collections = createLinkCollections({
+    known: options.collections,
+    clock,
+    log,
+    signal: stopping.signal,
+    connection: () => client,
+    onChange: tell,
+  });
 
   /** Up is when each side has answered the other within the limit. */
   const judge = (): void => {
@@ -190,34 +139,9 @@ export const createLink = (options: LinkOptions): LinkEnd => {
     };
   };
 
-  const isCurrent = (mine: Client): boolean => client === mine && mine.grpc.isOpen();
+  const isCurrent = (mine: CallingConnection): boolean => client === mine && mine.grpc.isOpen();
 
-  const follow = async (name: string, mine: Client): Promise<void> => {
-    const entry = followers.get(name);
-    if (entry === undefined) return;
-    let refusedBefore = 0;
-    for (let pause = 500; isCurrent(mine);) {
-      try {
-        await followOnce(mine.grpc, entry.collection, entry.end, () => {
-          mine.lastHeard = clock.monotonicMs();
-          pause = 500;
-          const refused = entry.end.problems().size;
-          if (followProblems.delete(name) || refused !== refusedBefore) tell();
-          refusedBefore = refused;
-        });
-      } catch (error) {
-        if (!mine.grpc.isOpen() || stopping.signal.aborted) return;
-        if (error instanceof FluviaError && error.kind === 'stalled') pause = 60_000;
-        followProblems.set(name, messageOf(error));
-        log.warn('a collection can’t be followed', { collection: name, err: error });
-        tell();
-      }
-      await clock.sleep(pause * (0.75 + Math.random() / 2), stopping.signal);
-      pause = Math.min(pause * 2, 60_000);
-    }
-  };
-
-  const pingOn = async (mine: Client): Promise<void> => {
+  const pingOn = async (mine: CallingConnection): Promise<void> => {
     while (isCurrent(mine)) {
       const begun = clock.monotonicMs();
       try {
@@ -269,7 +193,7 @@ export const createLink = (options: LinkOptions): LinkEnd => {
       return;
     }
     const now = clock.monotonicMs();
-    const mine: Client = { grpc, lastHeard: now };
+    const mine: CallingConnection = { grpc, lastHeard: now };
     // The newest connection counts: the one before is a leftover of a break that this side hasn't noticed.
     client?.grpc.destroy();
     client = mine;
@@ -277,7 +201,7 @@ export const createLink = (options: LinkOptions): LinkEnd => {
     lastHeardAt = clock.now();
     judge();
     void pingOn(mine);
-    for (const name of followers.keys()) void follow(name, mine);
+    collections.resume(mine);
     await closed;
     if (client === mine) client = undefined;
     judge();
@@ -301,25 +225,6 @@ export const createLink = (options: LinkOptions): LinkEnd => {
     return { ...own, protocol, features: facts?.features ?? [] };
   };
 
-  const publisherNamed = (
-    name: string,
-  ): { readonly end: PublisherEnd<unknown>; readonly maxItems: number } => {
-    const known = publishers.get(name)?.collection ?? collections.find((c) => c.name === name);
-    if (known === undefined) {
-      throw terminal(ERROR_CODES.NOT_FOUND, `${printable(name, 64)} is no collection of this version`);
-    }
-    return { end: publisherOf(known), maxItems: known.maxItems };
-  };
-
-  const publisherOf = (collection: Collection): PublisherEnd<unknown> => {
-    let entry = publishers.get(collection.name);
-    if (entry === undefined) {
-      entry = { collection, end: createPublisher<unknown>(collection) };
-      publishers.set(collection.name, entry);
-    }
-    return entry.end;
-  };
-
   const serveContainerStream = (request: ContainerStreamRequest, signal: AbortSignal) => {
     const handler = options.containerHandler();
     if (handler === undefined) {
@@ -340,7 +245,7 @@ export const createLink = (options: LinkOptions): LinkEnd => {
         mine.lastHeard = clock.monotonicMs();
         judge();
       },
-      publisher: publisherNamed,
+      publisher: (name) => collections.publisherNamed(name),
       serveContainerStream: async (request, signal) => serveContainerStream(request, signal),
       leave: () => onLeft('Leave'),
       log,
@@ -377,18 +282,8 @@ export const createLink = (options: LinkOptions): LinkEnd => {
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
-    publish: (collection) => publisherOf(collection),
-    follow: (collection) => {
-      let entry = followers.get(collection.name);
-      if (entry === undefined) {
-        const onError = (err: unknown): void =>
-          log.error('a listener of a collection failed', { collection: collection.name, err });
-        entry = { collection, end: createFollower(collection, onError) };
-        followers.set(collection.name, entry);
-        if (client !== undefined) void follow(collection.name, client);
-      }
-      return entry.end as FollowerEnd<never>;
-    },
+    publish: (collection) => collections.publisher(collection),
+    follow: (collection) => collections.follower(collection) as FollowerEnd<never>,
     openContainerStream: async (request, signal) => {
       if (client === undefined) throw linkDown(`the link to ${peer.metadata.name} is down`);
       const call = client.grpc.stream(fabric.ContainerStream, { signal });
@@ -406,10 +301,7 @@ export const createLink = (options: LinkOptions): LinkEnd => {
       rttMs,
       facts,
       problem: up ? undefined : problem,
-      refused: [
-        ...followProblems.values(),
-        ...[...followers.values()].flatMap(({ end }) => [...end.problems().values()]),
-      ],
+      refused: collections.refused(),
     }),
     update: (newest) => {
       peer = newest;

@@ -6,7 +6,8 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import { startDialler, type Dialler } from './dialler.ts';
 import type { Identity } from './identity.ts';
-import { createLink, type LinkEnd } from './link.ts';
+import type { LinkEnd } from './link-end.ts';
+import { createLink } from './link.ts';
 import type { Term } from './term.ts';
 
 /** All links of this cluster, with the ends that `peering/` itself uses. */

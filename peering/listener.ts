@@ -10,7 +10,7 @@ import { serveOnSocket } from './grpc-server.ts';
 import type { Identity } from './identity.ts';
 import { remoteKeyOf } from './keys.ts';
 import type { JoinHandler } from './join-server.ts';
-import type { LinkEnd } from './link.ts';
+import type { LinkEnd } from './link-end.ts';
 import { ALPN, LIMITS } from './protocol.ts';
 import { tlsOptions } from './tls.ts';
 
