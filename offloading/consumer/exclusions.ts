@@ -1,15 +1,20 @@
 import type { Clock } from '../../runtime/clock.ts';
 import type { Pod } from '../../runtime/kube/types.ts';
 
+/** Reason of a peer that accepted a pod and then had no node for it. */
+export const NO_NODE = 'NoNodeAtPeer';
+
 /** Peers that refused pods of an owner lately: not tried again for a while. Kept in memory; a new leader may try once. */
 export interface Exclusions {
-  /** `forMs`: by default 5 minutes. */
-  exclude(pod: Pod, peer: string, reason: string, forMs?: number): void;
+  /** `reason` is the peer's word for programs, `message` for people. Nothing for a bare pod: nobody makes it again. */
+  exclude(pod: Pod, peer: string, reason: string, message: string): void;
   /** Peer → why. */
   of(pod: Pod): ReadonlyMap<string, string>;
 }
 
 const EXCLUDED_MS = 300_000;
+/** Room comes and goes: soon the peer's own word of what is free holds again. By reason. */
+const SHORT_MS: Readonly<Record<string, number>> = { QuotaExceeded: 10_000, [NO_NODE]: 30_000 };
 const MAX_OWNERS = 10_000;
 
 /** What pods that are alike have in common: their controlling owner, or their namespace for bare pods. */
@@ -17,16 +22,20 @@ export const groupOf = (pod: Pod): string =>
   pod.metadata.ownerReferences?.find((owner) => owner.controller === true)?.uid ??
   `namespace/${pod.metadata.namespace ?? ''}`;
 
+const isOwned = (pod: Pod): boolean =>
+  pod.metadata.ownerReferences?.some((owner) => owner.controller === true) ?? false;
+
 /** Makes an empty list. */
 export const createExclusions = (clock: Clock): Exclusions => {
   const groups = new Map<string, Map<string, { readonly reason: string; readonly until: number }>>();
   return {
-    exclude: (pod, peer, reason, forMs = EXCLUDED_MS) => {
+    exclude: (pod, peer, reason, message) => {
+      if (!isOwned(pod)) return;
       const group = groupOf(pod);
       const entries = groups.get(group) ?? new Map<string, { reason: string; until: number }>();
       entries.set(peer, {
-        reason: `it refused: ${reason}`.slice(0, 300),
-        until: clock.monotonicMs() + forMs,
+        reason: `it refused: ${message}`.slice(0, 300),
+        until: clock.monotonicMs() + (SHORT_MS[reason] ?? EXCLUDED_MS),
       });
       groups.delete(group);
       groups.set(group, entries);

@@ -8,7 +8,7 @@ import { isConflict, isNotFound } from '../../runtime/kube/errors.ts';
 import { POD } from '../../runtime/kube/resources.ts';
 import { keyOf, type Pod, type PodSpec } from '../../runtime/kube/types.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
-import { groupOf, type Exclusions } from './exclusions.ts';
+import { groupOf, NO_NODE, type Exclusions } from './exclusions.ts';
 import { isGated, isVirtual, selectedPeers, type Home } from './home.ts';
 import { allocatableOf, podRequests, subtract, takesRoom, type Amounts } from './plan-fit.ts';
 import { judgeClaims } from './plan-claims.ts';
@@ -54,8 +54,6 @@ const RETRY_MS = 15_000;
 const BATCH_MS = 100;
 /** What a waiting pod waits for is told again at most this often. */
 const TELL_AGAIN_MS = 20_000;
-/** A peer that had no node after all isn't tried for so long; what it says of its nodes is true again long before. */
-const STRANDED_EXCLUDED_MS = 30_000;
 /** So many pods are moved in one pass. */
 const MOVE_AT_ONCE = 16;
 
@@ -236,10 +234,10 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
     const excluded = new Map([...wanted.excluded, [peer, 'it has no node for it']]);
     const best = planner.place({ ...wanted, spec, excluded }).ranked[0];
     if (best === undefined) return;
-    exclusions.exclude(pod, peer, message, STRANDED_EXCLUDED_MS);
+    exclusions.exclude(pod, peer, NO_NODE, message);
     deps.events.record(pod, {
       type: 'Warning',
-      reason: 'NoNodeAtPeer',
+      reason: NO_NODE,
       note: `peer ${peer} accepted it and then had no node for it: ${message}; made again elsewhere`,
     });
     const { name, namespace, uid } = pod.metadata;

@@ -158,7 +158,7 @@ export const startShadows = (options: ShadowControllerOptions, signal: AbortSign
   ): Promise<ReconcileResult> => {
     const status = statusOf(pod, vn, link);
     if (action.do === 'replace' || action.do === 'fail') {
-      exclusions.exclude(pod, vn.spec.peer, action.message);
+      exclusions.exclude(pod, vn.spec.peer, action.reason, action.message);
       deps.events.record(pod, {
         type: 'Warning',
         reason: action.reason,
