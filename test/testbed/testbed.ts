@@ -2,33 +2,23 @@
  * The testbed as a library: real Kubernetes clusters in network namespaces of this machine. What people do by
  * `npm run testbed`, tests, demo and benchmarks do by this file.
  */
-import { constants, copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
-import { ensureImage, IMAGE_NAMES, STORAGE_IMAGE_NAMES, type ImageName } from '../images/images.ts';
-import { claimSlot } from './claims.ts';
-import { bringUp, importMissing } from './cluster.ts';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { ensureImage } from '../images/images.ts';
+import { bringUp } from './cluster.ts';
+import { contextOf } from './context.ts';
 import { TestbedError } from './errors.ts';
 import { run, runAttached, tryRun, type RunOptions, type RunResult } from './exec.ts';
-import { Journal } from './journal.ts';
+import { imagesOf, loadedImages, loadImage } from './loaded-images.ts';
 import { withLock } from './lock.ts';
-import { applyPartitions, makeInternet, type Partition } from './network.ts';
-import { enterArguments, initOf, isRunning, stopNode, type NodeContext, type NodeTools } from './node.ts';
+import { checkHost, makeTestbed } from './make.ts';
+import { applyPartitions, type Partition } from './network.ts';
+import { enterArguments, initOf, isRunning, stopNode, type NodeContext } from './node.ts';
 import { ensurePackages } from './packages.ts';
-import { planTestbed, type ClusterPlan, type ClusterShape, type NodePlan } from './plan-addresses.ts';
+import type { ClusterPlan, ClusterShape, NodePlan } from './plan-addresses.ts';
 import { removeEmptyRoots, removeTestbed } from './remove.ts';
-import {
-  checkStateFileSystem,
-  lockPath,
-  makeStateFolder,
-  readState,
-  stateFolder,
-  testbedNames,
-  writeState,
-  type TestbedState,
-} from './state.ts';
-import { ensureTool, needsBuild, requireGo } from './tools.ts';
-
-export type Report = (line: string) => void;
+import { silent, timed, type Report } from './report.ts';
+import { lockPath, readState, stateFolder, testbedNames, writeState, type TestbedState } from './state.ts';
 
 export interface UpOptions {
   /** Default `default`. */
@@ -40,81 +30,7 @@ export interface UpOptions {
   readonly report?: Report;
 }
 
-const silent: Report = () => undefined;
 const GRACE_MS = 8000;
-
-const isShapeOf = (state: TestbedState, shape: readonly ClusterShape[]): boolean =>
-  JSON.stringify(state.plan.clusters.map(({ name, nodes }) => [name, nodes.length])) ===
-  JSON.stringify(shape.map(({ name, nodes }) => [name, nodes]));
-
-const imagesOf = (storage: boolean): readonly ImageName[] => [
-  ...IMAGE_NAMES,
-  ...(storage ? STORAGE_IMAGE_NAMES : []),
-];
-
-const describe = (state: TestbedState): string =>
-  state.plan.clusters.map(({ name, nodes }) => `${name}=${nodes.length}`).join(',');
-
-/** Refuses, before anything is made, what can't work on this host. */
-const checkHost = async (report: Report): Promise<void> => {
-  if (process.platform !== 'linux')
-    throw new TestbedError('the testbed needs Linux', 'Run it in a Linux virtual machine.');
-  if (process.getuid?.() !== 0)
-    throw new TestbedError(
-      'the testbed needs root: it makes network namespaces, mounts and cgroups',
-      'Run it again with sudo, or in a virtual machine as root.',
-    );
-  checkStateFileSystem();
-  await ensurePackages(['run', 'buildImages'], report);
-  const builds = await Promise.all(
-    (['kube', 'containerd', 'runc', 'cni', 'coredns'] as const).map(needsBuild),
-  );
-  if (builds.includes(true)) requireGo();
-};
-
-const ensureNodeTools = async (report: Report): Promise<NodeTools> => {
-  // one after the other: each build uses all cores
-  const kube = await ensureTool('kube', report);
-  const containerd = await ensureTool('containerd', report);
-  const runc = await ensureTool('runc', report);
-  const cni = await ensureTool('cni', report);
-  const { containerd: daemon = '', ctr = '' } = containerd.files;
-  return {
-    kube: kube.files,
-    containerd: daemon,
-    ctr,
-    containerdFolder: containerd.dir,
-    runc: runc.files.runc ?? '',
-    cniFolder: cni.dir,
-  };
-};
-
-/** Stamps lines with the seconds since it was made. */
-const timed = (report: Report): Report => {
-  const start = performance.now();
-  return (line) => report(`${((performance.now() - start) / 1000).toFixed(1).padStart(6)} s  ${line}`);
-};
-
-const contextOf = (state: TestbedState): NodeContext => {
-  const folder = stateFolder(state.plan.name);
-  return {
-    plan: state.plan,
-    tools: state.tools,
-    journal: new Journal(join(folder, 'journal.jsonl')),
-    clusterFolder: (cluster) => join(folder, 'clusters', cluster),
-    storage: state.storage === true,
-  };
-};
-
-const loadedImages = (context: NodeContext, cluster: string): readonly string[] => {
-  const folder = join(context.clusterFolder(cluster), 'images');
-  return existsSync(folder)
-    ? readdirSync(folder)
-        .filter((name) => name.endsWith('.tar'))
-        .sort()
-        .map((name) => join(folder, name))
-    : [];
-};
 
 /** A node as people see it. */
 export interface NodeStatus {
@@ -151,55 +67,10 @@ export class Testbed {
     const step = timed(report);
     await checkHost(step);
     if (storage) await ensurePackages(['storage'], step);
-    await withLock(lockPath(name), () => Testbed.#upLocked(name, shape, storage, step), {
+    await withLock(lockPath(name), () => makeTestbed(name, shape, storage, step), {
       onWait: (pid) => step(`waiting for process ${pid}, which is working on testbed ${name}`),
     });
     return new Testbed(name);
-  }
-
-  static async #upLocked(
-    name: string,
-    shape: readonly ClusterShape[],
-    storage: boolean,
-    step: Report,
-  ): Promise<void> {
-    let state = readState(name);
-    const isOther = state !== undefined && (!isShapeOf(state, shape) || (storage && state.storage !== true));
-    if (state !== undefined && state.phase === 'ready' && isOther) {
-      throw new TestbedError(
-        `testbed ${name} is up with ${describe(state)}${state.storage === true ? '' : ' and no storage'}`,
-        `Take it down first (npm run testbed -- down --name ${name}), or choose another --name.`,
-      );
-    }
-    const tools = await ensureNodeTools(step);
-    await ensureTool('coredns', step);
-    const images = await Promise.all(
-      imagesOf(storage || state?.storage === true).map((image) => ensureImage(image, step)),
-    );
-    if (state?.phase !== 'ready') {
-      if (testbedNames().includes(name)) {
-        step(`taking away what an unfinished up left of ${name}`);
-        await removeTestbed(name);
-      }
-      const folder = makeStateFolder(name);
-      const journal = new Journal(join(folder, 'journal.jsonl'));
-      const plan = planTestbed(name, await claimSlot(journal, folder), shape);
-      state = { plan, phase: 'starting', tools, partitions: [], storage };
-      writeState(state);
-      await makeInternet(journal, plan);
-      step(`network ${plan.subnet}.0/24 claimed, underlay made`);
-    }
-    const context = contextOf(state);
-    const { plan } = state;
-    // all at once, but one failure must not leave the others working in the background
-    const results = await Promise.allSettled(
-      plan.clusters.map((cluster) =>
-        bringUp(context, cluster, cluster.nodes, [...images, ...loadedImages(context, cluster.name)], step),
-      ),
-    );
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
-    if (state.phase !== 'ready') writeState({ ...state, phase: 'ready' });
-    step(`testbed ${name} is up: ${describe(state)}`);
   }
 
   /** The testbed of this name, as an earlier `up` left it. */
@@ -362,34 +233,7 @@ export class Testbed {
 
   /** Imports an OCI archive on all nodes of a cluster, and keeps it for those that are down or come later. */
   async load(cluster: string, archive: string): Promise<void> {
-    await this.#locked(async (context) => {
-      const source = resolve(archive);
-      if (!existsSync(source))
-        throw new TestbedError(`there is no file ${source}`, 'Give the path of an OCI archive.');
-      const { nodes } = this.#cluster(cluster);
-      const folder = join(context.clusterFolder(cluster), 'images');
-      mkdirSync(folder, { recursive: true });
-      const label = `-${basename(source).replace(/\.tar$/, '')}.tar`;
-      const older = readdirSync(folder).filter(
-        (name) => /^\d+/.exec(name)?.[0] === name.slice(0, -label.length) && name.endsWith(label),
-      );
-      const kept = join(folder, `${Date.now()}${label}`);
-      // a copy that shares blocks where the file system can: the source may be rebuilt in place
-      copyFileSync(source, `${kept}.part`, constants.COPYFILE_FICLONE);
-      renameSync(`${kept}.part`, kept);
-      try {
-        await Promise.all(
-          nodes
-            .filter((node) => isRunning(context, node))
-            .map((node) => importMissing(context, node, [kept])),
-        );
-      } catch (error) {
-        rmSync(kept, { force: true });
-        throw error;
-      }
-      // what came under the same file name before is not needed by a node that was down either
-      for (const name of older) rmSync(join(folder, name), { force: true });
-    });
+    await this.#locked((context) => loadImage(context, this.#cluster(cluster), archive));
   }
 
   /** Cuts the underlay between two clusters or nodes: every frame is dropped, both ways. The host still reaches both. */
