@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 import { createKubeClient, type KubeClient } from '../../runtime/kube/client.ts';
-import { createInformer, type Informer, type InformerOptions } from '../../runtime/kube/informer.ts';
+import { createInformer, type InformerOptions } from '../../runtime/kube/informer.ts';
 import * as resources from '../../runtime/kube/resources.ts';
 import type { ConfigMap, KubeObject } from '../../runtime/kube/types.ts';
 import { sleep, waitUntil } from '../testbed/processes.ts';
