@@ -41,7 +41,7 @@ export const backup = async (world: MoverWorld): Promise<CopyResult> => {
   await removeSnapshots(volume);
   // each call of restic takes its time to open the repository: a parent says that there is one
   if (transfer.parentSnapshotID === undefined) await restic.ensureRepository();
-  const before = await store.received();
+  const before = await store.usage();
   const { mode, uid, gid } = statSync(volume);
   const cut = clock.now();
   const picture = await takePicture(volume, transfer.sequence);
@@ -67,7 +67,8 @@ export const backup = async (world: MoverWorld): Promise<CopyResult> => {
       consistency: transfer.writerStopped ? 'Stopped' : picture.consistency,
       cutAt: cut.toISOString(),
       bytesScanned: summary.bytes,
-      bytesSent: Math.max(0, (await store.received()) - before),
+      // a front that was started anew in between counts from nought
+      bytesSent: Math.max(summary.bytesAdded, (await store.usage()).received - before.received),
     };
     const { volume: id, epoch, sequence } = transfer;
     await store.writeCommit({ ...result, volume: id, epoch, sequence });
@@ -99,20 +100,21 @@ export const restore = async (world: MoverWorld): Promise<object> => {
 const newestFirst = (a: CommitRecord, b: CommitRecord): number =>
   b.epoch - a.epoch || b.sequence - a.sequence;
 
-/** After an unclean end: removes locks of dead movers and mends the index; then keeps only the newest recovery points. */
+/**
+ * After an unclean end: removes locks of dead movers and mends the index; then keeps only the newest recovery points, and
+ * no snapshot that no record names: a mover that died before its record left it.
+ */
 export const maintain = async (world: MoverWorld): Promise<object> => {
   const { transfer, restic, store } = world;
   await restic.ensureRepository();
   await restic.text(['unlock', '--remove-all']);
   await restic.text(['repair', 'index']);
-  if (transfer.keep === undefined) return {};
   const commits = (await store.commits()).toSorted(newestFirst);
-  const dropped = commits.slice(transfer.keep);
-  if (dropped.length === 0) return {};
+  const keep = transfer.keep ?? commits.length;
   // the record first: a recovery point that is named must be whole
-  for (const { epoch, sequence } of dropped) await store.deleteCommit(epoch, sequence);
-  const kept = new Set(commits.slice(0, transfer.keep).map(({ snapshotID }) => snapshotID));
-  const gone = [...new Set(dropped.map(({ snapshotID }) => snapshotID))].filter((id) => !kept.has(id));
+  for (const { epoch, sequence } of commits.slice(keep)) await store.deleteCommit(epoch, sequence);
+  const kept = new Set(commits.slice(0, keep).map(({ snapshotID }) => snapshotID));
+  const gone = (await restic.snapshots()).filter((id) => !kept.has(id));
   if (gone.length > 0) await restic.text(['forget', ...gone, '--prune']);
   return { forgotten: gone.length };
 };

@@ -75,6 +75,7 @@ const Summary = z.object({
   message_type: z.literal('summary'),
   snapshot_id: z.string().optional(),
   total_bytes_processed: z.number().optional(),
+  data_added_packed: z.number().optional(),
 });
 const Failure = z.object({
   message_type: z.enum(['error', 'exit_error']),
@@ -85,7 +86,13 @@ const Failure = z.object({
 /** One line of `--json` output. */
 export type ResticLine =
   | { readonly kind: 'progress'; readonly progress: MoverProgress }
-  | { readonly kind: 'summary'; readonly snapshotID: string | undefined; readonly bytes: number }
+  | {
+      readonly kind: 'summary';
+      readonly snapshotID: string | undefined;
+      readonly bytes: number;
+      /** New data as it was packed: compressed, encrypted. */
+      readonly bytesAdded: number;
+    }
   | { readonly kind: 'error'; readonly message: string }
   | { readonly kind: 'other' };
 
@@ -104,14 +111,22 @@ export const parseResticLine = (line: string): ResticLine => {
   }
   const summary = Summary.safeParse(value);
   if (summary.success) {
-    const { snapshot_id, total_bytes_processed = 0 } = summary.data;
-    return { kind: 'summary', snapshotID: snapshot_id, bytes: total_bytes_processed };
+    const { snapshot_id, total_bytes_processed = 0, data_added_packed = 0 } = summary.data;
+    return {
+      kind: 'summary',
+      snapshotID: snapshot_id,
+      bytes: total_bytes_processed,
+      bytesAdded: data_added_packed,
+    };
   }
   const failure = Failure.safeParse(value);
   if (failure.success)
     return { kind: 'error', message: failure.data.message ?? failure.data.error?.message ?? 'unknown error' };
   return { kind: 'other' };
 };
+
+/** The reason of a failure that restic has no exit code for: what the store refused is one. */
+export const UNKNOWN_REASON = 'ResticFailed';
 
 /** What restic's exit code means: whether a copy may count, and a word for programs. */
 export const judgeExit = (
@@ -129,6 +144,6 @@ export const judgeExit = (
     case 130:
       return { reason: 'Interrupted', message: 'it was stopped' };
     default:
-      return { reason: 'ResticFailed', message: `restic ended with code ${code ?? 'unknown'}` };
+      return { reason: UNKNOWN_REASON, message: `restic ended with code ${code ?? 'unknown'}` };
   }
 };

@@ -19,6 +19,8 @@ export interface ResticOptions {
 export interface ResticSummary {
   readonly snapshotID: string | undefined;
   readonly bytes: number;
+  /** New data as it was packed. */
+  readonly bytesAdded: number;
 }
 
 /** A failed call, with what restic said last. */
@@ -37,6 +39,8 @@ export class ResticError extends FluviaError {
 
 const SnapshotFile = z.object({ tree: z.string(), tags: z.array(z.string()).optional() });
 
+const SnapshotList = z.array(z.object({ id: z.string() }));
+
 const DAY_MS = 86_400_000;
 
 export interface Restic {
@@ -51,6 +55,8 @@ export interface Restic {
   ensureRepository(): Promise<void>;
   /** Tree and tags of a snapshot. */
   snapshot(id: string): Promise<z.infer<typeof SnapshotFile>>;
+  /** IDs of all snapshots. */
+  snapshots(): Promise<readonly string[]>;
 }
 
 export const createRestic = (options: ResticOptions): Restic => {
@@ -85,7 +91,7 @@ export const createRestic = (options: ResticOptions): Restic => {
   return {
     text,
     run: async (args, { cwd, onProgress } = {}) => {
-      let summary: ResticSummary = { snapshotID: undefined, bytes: 0 };
+      let summary: ResticSummary = { snapshotID: undefined, bytes: 0, bytesAdded: 0 };
       let said = '';
       const onLine = (line: string): void => {
         const parsed = parseResticLine(line);
@@ -109,5 +115,7 @@ export const createRestic = (options: ResticOptions): Restic => {
       }
     },
     snapshot: async (id) => SnapshotFile.parse(JSON.parse(await text(['cat', 'snapshot', id, '--no-lock']))),
+    snapshots: async () =>
+      SnapshotList.parse(JSON.parse(await text(['snapshots', '--json', '--no-lock']))).map(({ id }) => id),
   };
 };

@@ -1,67 +1,59 @@
-/** The few requests to a store's front that restic doesn't make: usage and commit records. */
-import { request } from 'node:https';
-import { z } from 'zod';
-import { CommitRecord } from '../../api/commit-record.ts';
+/** The few requests to a store's front that restic doesn't make, of one volume, with patience for a front that restarts. */
+import type { CommitRecord } from '../../api/commit-record.ts';
 import { ERROR_CODES, FluviaError } from '../../api/errors.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import { createFrontClient, type FrontUsage } from '../store/front-client.ts';
 
 export interface StoreClient {
-  /** Bytes of bodies that the front has received for this volume so far. */
-  received(): Promise<number>;
+  /** What the front counted for this volume, and why it last refused something. */
+  usage(): Promise<FrontUsage>;
   writeCommit(record: CommitRecord): Promise<void>;
   commits(): Promise<readonly CommitRecord[]>;
   deleteCommit(epoch: number, sequence: number): Promise<void>;
 }
 
-const Usage = z.object({ received: z.number() });
+export interface StoreClientOptions {
+  /** `https://<server name>:<port><path>`, ends in a slash. */
+  readonly repository: string;
+  readonly token: string;
+  readonly caCertificate: string;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
 
-/** `repository` ends in a slash. */
-export const createStoreClient = (repository: string, token: string, ca: string): StoreClient => {
-  const call = (method: string, path: string, body?: unknown): Promise<unknown> =>
-    new Promise((resolve, reject) => {
-      const text = body === undefined ? undefined : JSON.stringify(body);
-      const req = request(
-        new URL(path, repository),
-        {
-          method,
-          ca,
-          headers: {
-            authorization: `Bearer ${token}`,
-            ...(text === undefined
-              ? {}
-              : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
-          },
-          timeout: 60_000,
-        },
-        (response) => {
-          const chunks: Buffer[] = [];
-          response.on('data', (chunk: Buffer) => chunks.push(chunk));
-          response.on('error', reject);
-          response.on('end', () => {
-            const answer = Buffer.concat(chunks).toString();
-            const status = response.statusCode ?? 0;
-            if (status >= 400)
-              reject(
-                new FluviaError(
-                  status === 403 ? ERROR_CODES.FORBIDDEN : ERROR_CODES.UNREACHABLE,
-                  `the store answered ${status} to ${method} ${path}: ${answer.slice(0, 300)}`,
-                ),
-              );
-            else resolve(answer === '' ? undefined : JSON.parse(answer));
-          });
-        },
-      );
-      req.on('timeout', () => req.destroy(new Error('the store does not answer')));
-      req.on('error', reject);
-      req.end(text);
-    });
+const TIMEOUT_MS = 60_000;
+/** A front, its link or its S3 that restarts is back sooner. */
+const PATIENCE_MS = 60_000;
+const AGAIN_MS = 1000;
+
+/** Every request of it may be repeated, so each is until the store answers. */
+export const createStoreClient = (options: StoreClientOptions): StoreClient => {
+  const { repository, token, caCertificate, clock, signal } = options;
+  const { hostname, port, pathname } = new URL(repository);
+  const front = createFrontClient({
+    address: hostname,
+    port: Number(port === '' ? 443 : port),
+    caCertificate,
+    serverName: hostname,
+    token,
+    timeoutMs: TIMEOUT_MS,
+  });
+  const patiently = async <T>(work: () => Promise<T>): Promise<T> => {
+    const end = clock.monotonicMs() + PATIENCE_MS;
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        const isAway = error instanceof FluviaError && error.code === ERROR_CODES.UNREACHABLE;
+        if (!isAway || clock.monotonicMs() >= end) throw error;
+        await clock.sleep(AGAIN_MS, signal);
+      }
+    }
+  };
   return {
-    received: async () => Usage.parse(await call('GET', 'fluvia/usage')).received,
-    writeCommit: async (record) => {
-      await call('PUT', `fluvia/commits/${record.epoch}-${record.sequence}.json`, record);
-    },
-    commits: async () => z.array(CommitRecord).parse(await call('GET', 'fluvia/commits/')),
-    deleteCommit: async (epoch, sequence) => {
-      await call('DELETE', `fluvia/commits/${epoch}-${sequence}.json`);
-    },
+    usage: () => patiently(() => front.usage(pathname)),
+    writeCommit: (record) => patiently(() => front.commit(pathname, record)),
+    commits: () => patiently(() => front.commits(pathname)),
+    deleteCommit: (epoch, sequence) => patiently(() => front.deleteCommit(pathname, epoch, sequence)),
   };
 };

@@ -77,7 +77,14 @@ export const listCommits = async (
   const prefix = objectKey({ tenant, volume, target: { kind: 'commits' } });
   for await (const { key } of store.list(prefix)) {
     const parsed = CommitRecord.safeParse(JSON.parse((await readSmall(store, key, COMMIT_BYTES)).toString()));
-    if (parsed.success) records.push(parsed.data);
+    // never left out: whoever prunes takes away what no record names
+    if (!parsed.success) {
+      throw new FluviaError(ERROR_CODES.INTERNAL, `the commit record ${key} is not understood`, {
+        kind: 'stalled',
+        hint: 'was it written by a newer Fluvia? Bring the store to the same version',
+      });
+    }
+    records.push(parsed.data);
   }
   return records.sort((a, b) => a.epoch - b.epoch || a.sequence - b.sequence);
 };

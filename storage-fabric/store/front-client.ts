@@ -1,5 +1,6 @@
 /** A client of a front beside restic: epochs, commit records and counts. Used by leaders and movers. */
 import { request as send } from 'node:https';
+import { isIP } from 'node:net';
 import { z } from 'zod';
 import { CommitRecord } from '../../api/commit-record.ts';
 import { ERROR_CODES, FluviaError, type ErrorCode } from '../../api/errors.ts';
@@ -14,7 +15,11 @@ export interface FrontAccess {
   readonly serverName: string;
   /** A secret. */
   readonly token: string;
+  /** How long the front may be silent; 15 s when missing. */
+  readonly timeoutMs?: number;
 }
+
+const Refusal = z.object({ code: z.string(), message: z.string(), hint: z.string().optional() });
 
 const FrontUsage = z.object({
   received: z.number(),
@@ -23,7 +28,7 @@ const FrontUsage = z.object({
   epoch: z.number().int(),
   /** Of the calling token alone. */
   token: z.object({ received: z.number(), sent: z.number() }),
-  lastError: z.object({ code: z.string(), message: z.string(), at: z.string() }).optional(),
+  lastError: Refusal.extend({ at: z.string() }).optional(),
 });
 /** What the front counted for a volume since it started, its epoch, and why it last refused something. */
 export type FrontUsage = z.infer<typeof FrontUsage>;
@@ -36,14 +41,14 @@ export interface FrontClient {
   commits(path: string): Promise<readonly CommitRecord[]>;
   /** Writes a record once; the same record again is no error. CONFLICT when another is there. */
   commit(path: string, record: CommitRecord): Promise<void>;
+  /** With a `maintain` token. */
+  deleteCommit(path: string, epoch: number, sequence: number): Promise<void>;
   /** With a control token: ends another token before its time. */
   revoke(tenant: string, id: string): Promise<void>;
 }
 
 const TIMEOUT_MS = 15_000;
 const MAX_ANSWER = 16 * 2 ** 20;
-const Refusal = z.object({ code: z.string(), message: z.string(), hint: z.string().optional() });
-
 const refusalOf = (status: number, text: string, where: string): FluviaError => {
   let parsed: unknown;
   try {
@@ -62,6 +67,7 @@ const refusalOf = (status: number, text: string, where: string): FluviaError => 
 
 /** Makes a client; each call is one connection. */
 export const createFrontClient = (access: FrontAccess): FrontClient => {
+  const { timeoutMs = TIMEOUT_MS } = access;
   const where = `${access.address}:${access.port}`;
   const call = (method: string, path: string, body?: string): Promise<unknown> =>
     new Promise((resolve, reject) => {
@@ -81,12 +87,13 @@ export const createFrontClient = (access: FrontAccess): FrontClient => {
         {
           host: access.address,
           port: access.port,
-          servername: access.serverName,
+          // none for an address
+          ...(isIP(access.serverName) === 0 ? { servername: access.serverName } : {}),
           ca: access.caCertificate,
           method,
           path,
           agent: false,
-          timeout: TIMEOUT_MS,
+          timeout: timeoutMs,
           headers: {
             authorization: `Bearer ${access.token}`,
             ...(body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }),
@@ -115,7 +122,7 @@ export const createFrontClient = (access: FrontAccess): FrontClient => {
           });
         },
       );
-      sent.on('timeout', () => sent.destroy(new Error(`silent for ${TIMEOUT_MS / 1000} s`)));
+      sent.on('timeout', () => sent.destroy(new Error(`silent for ${timeoutMs / 1000} s`)));
       sent.on('error', fail);
       sent.end(body);
     });
@@ -127,6 +134,9 @@ export const createFrontClient = (access: FrontAccess): FrontClient => {
     commit: async (path, record) => {
       const name = `${record.epoch}-${record.sequence}.json`;
       await call('PUT', `${path}fluvia/commits/${name}`, JSON.stringify(record));
+    },
+    deleteCommit: async (path, epoch, sequence) => {
+      await call('DELETE', `${path}fluvia/commits/${epoch}-${sequence}.json`);
     },
     revoke: async (tenant, id) => {
       await call('DELETE', `/${tenant}/-/fluvia/tokens/${id}`);

@@ -10,6 +10,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Metrics } from '../../runtime/metrics.ts';
 import { COMMIT_BYTES, listCommits, readSmall, writeCommit } from './commits.ts';
+import { feed, hasLeft } from './feed.ts';
 import { parseAuthorization, parseRange } from './http-headers.ts';
 import type { ObjectStore } from './object-store.ts';
 import { decideAccess, objectKey, parsePath, type Action, type Place } from './plan-access.ts';
@@ -37,6 +38,7 @@ export type RequestHandler = (request: IncomingMessage, response: ServerResponse
 const MAX_DATA_BYTES = 256 * 2 ** 20;
 const MAX_META_BYTES = 64 * 2 ** 20;
 const MAX_CONFIG_BYTES = 65_536;
+const COUNT_STEP = 2 ** 20;
 const MAX_COUNTED_TOKENS = 10_000;
 const V2 = 'application/vnd.x.restic.rest.v2';
 const V1 = 'application/vnd.x.restic.rest.v1';
@@ -114,6 +116,25 @@ export const createFront = (options: FrontOptions): RequestHandler => {
     byToken.set(claims.id, mine);
     bytes.inc({ tenant: claims.tenant, direction }, size);
   };
+  /** Counts a body's chunks, a mebibyte at a time: each count costs more than passing a chunk on. */
+  const counting = (
+    volume: VolumeState,
+    claims: TokenClaims,
+    direction: 'received' | 'sent',
+  ): { add(size: number): void; flush(): void } => {
+    let pending = 0;
+    const flush = (): void => {
+      if (pending > 0) count(volume, claims, direction, pending);
+      pending = 0;
+    };
+    return {
+      add: (size) => {
+        pending += size;
+        if (pending >= COUNT_STEP) flush();
+      },
+      flush,
+    };
+  };
   const checkQuota = (volume: VolumeState, size: number): void => {
     const { quotaBytes } = options;
     if (quotaBytes === undefined || volume.usage.stored + size <= quotaBytes) return;
@@ -133,15 +154,14 @@ export const createFront = (options: FrontOptions): RequestHandler => {
     // what makes data visible is checked against the store itself: another front may have raised the epoch
     if (target.type === 'snapshots' || target.type === 'index') await volume.refresh();
     const writing = volume.beginWrite(claims.epoch);
+    const counted = counting(volume, claims, 'received');
     try {
-      const body = verifiedBody({
-        size,
-        sha256: target.name,
-        onBytes: (size) => count(volume, claims, 'received', size),
-      });
+      const body = verifiedBody({ size, sha256: target.name, onBytes: (bytes) => counted.add(bytes) });
       const limit = options.rateLimit?.stream();
-      const flow = limit === undefined ? pipeline(request, body) : pipeline(request, limit, body);
+      const flow = limit === undefined ? feed(request, body) : feed(request, limit, body);
       const put = store.put(objectKey(place), body, { size, sha256: target.name, signal: writing.signal });
+      // a store that refuses early takes no more of the body
+      put.catch((error: unknown) => body.destroy(error as Error));
       const [flowed, stored] = await Promise.allSettled([flow, put]);
       // the first tells what was wrong with the body, the second what the store said
       if (writing.signal.aborted) throw writing.signal.reason;
@@ -150,6 +170,7 @@ export const createFront = (options: FrontOptions): RequestHandler => {
       if (stored.status === 'rejected') throw stored.reason;
       volume.usage.stored += size;
     } finally {
+      counted.flush();
       writing.end();
     }
     response.writeHead(200).end();
@@ -210,11 +231,14 @@ export const createFront = (options: FrontOptions): RequestHandler => {
       'content-length': size,
       ...(range === undefined ? {} : { 'content-range': `bytes ${range.start}-${range.start + size - 1}/*` }),
     });
-    body.on('data', (chunk: Buffer) => {
-      count(volume, claims, 'sent', chunk.length);
-    });
+    const counted = counting(volume, claims, 'sent');
+    body.on('data', (chunk: Buffer) => counted.add(chunk.length));
     const limit = options.rateLimit?.stream();
-    await (limit === undefined ? pipeline(body, response) : pipeline(body, limit, response));
+    try {
+      await (limit === undefined ? pipeline(body, response) : pipeline(body, limit, response));
+    } finally {
+      counted.flush();
+    }
   };
 
   const sendList = async ({ request, response, place }: Call): Promise<void> => {
@@ -296,8 +320,8 @@ export const createFront = (options: FrontOptions): RequestHandler => {
         .writeHead(status, {
           'content-type': 'application/json',
           'x-fluvia-error': code,
-          // what is left of a refused body is not read
-          connection: 'close',
+          // what is left of such a body is not read; of others it is, since to reset the connection would hide the answer
+          ...(code === ERROR_CODES.BAD_INPUT ? { connection: 'close' } : {}),
           ...(status === 401 ? { 'www-authenticate': 'Basic realm="fluvia-store"' } : {}),
         })
         .end(JSON.stringify({ code, message, hint }));
@@ -339,11 +363,13 @@ export const createFront = (options: FrontOptions): RequestHandler => {
         response.writeHead(200).end();
       } else if (volume !== undefined) await act(call, volume);
     } catch (error) {
-      const { code, message } = answer(response, error);
+      const { code, message, hint } = answer(response, error);
       // restic removes what it failed to write: that refusal must not hide the reason
       const isCleanUp = method === 'DELETE' && code === ERROR_CODES.FORBIDDEN;
-      if (volume !== undefined && code !== ERROR_CODES.NOT_FOUND && !isCleanUp) {
-        volume.usage.lastError = { code, message, at: now.toISOString() };
+      // nor must what it then stops sending
+      const isReason = code !== ERROR_CODES.NOT_FOUND && !isCleanUp && !hasLeft(request);
+      if (volume !== undefined && isReason) {
+        volume.usage.lastError = { code, message, hint, at: clock.now().toISOString() };
       }
       if (code !== ERROR_CODES.NOT_FOUND) {
         log.warn('the store refused a request', { method, path, kind: claims.kind, code, message });

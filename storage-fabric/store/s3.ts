@@ -102,6 +102,9 @@ export const createS3Store = (access: ObjectStoreAccess): ObjectStore => {
     size: Number(response.headers['content-length'] ?? 0),
     etag: response.headers.etag ?? '',
   });
+  const check = async (): Promise<void> => {
+    await calling(`list bucket ${bucket}`, () => client.listObjectsV2Query(bucket, '', '', '/', 1, ''));
+  };
   const isMissing = (error: unknown): boolean =>
     error instanceof FluviaError && error.code === ERROR_CODES.NOT_FOUND;
 
@@ -131,6 +134,10 @@ export const createS3Store = (access: ObjectStoreAccess): ObjectStore => {
         if (signal?.aborted === true) stop();
         const headers = { 'content-length': String(size), 'content-type': 'application/octet-stream' };
         (await send(`write ${key}`, 'PUT', key, headers, body, sha256, [200])).resume();
+      } catch (error) {
+        // a server that refuses a body before it has read it may reset the connection over its answer: ask without a body
+        if (error instanceof FluviaError && error.code === ERROR_CODES.UNREACHABLE) await check();
+        throw error;
       } finally {
         signal?.removeEventListener('abort', stop);
       }
@@ -179,9 +186,7 @@ export const createS3Store = (access: ObjectStoreAccess): ObjectStore => {
         throw explainS3Error(failureOf(error), `list ${prefix}`, bucket);
       }
     },
-    check: async () => {
-      await calling(`list bucket ${bucket}`, () => client.listObjectsV2Query(bucket, '', '', '/', 1, ''));
-    },
+    check,
     ensureBucket: async () => {
       await calling(`make bucket ${bucket}`, async () => {
         if (!(await client.bucketExists(bucket))) await client.makeBucket(bucket, region);

@@ -10,7 +10,12 @@ export interface Usage {
   sent: number;
   stored: number;
   /** The last refusal or failure, for a mover that only sees a status. */
-  lastError?: { readonly code: string; readonly message: string; readonly at: string };
+  lastError?: {
+    readonly code: string;
+    readonly message: string;
+    readonly hint: string | undefined;
+    readonly at: string;
+  };
 }
 
 /** A write under way. */
