@@ -28,6 +28,8 @@ export const STORAGE_ANNOTATIONS = {
   lastMove: 'fluvia.dev/last-move',
   /** On home's claim, by people: the peer to which the volume is to be moved. */
   moveTo: 'fluvia.dev/move-to',
+  /** On the placeholder while its peer is lost: what that means for the volume, in words. */
+  loss: 'fluvia.dev/loss',
   /** On the provider's claim: `active`, `restoring` or `retained`; pods may use only an active one. */
   state: 'fluvia.dev/volume-state',
   /** On a mover Job: the cluster that asked for it, and its transfer ID. */

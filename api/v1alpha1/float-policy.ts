@@ -74,6 +74,9 @@ export const FloatPolicyKind = defineKind({
       ),
   }),
   status: z.object({ conditions: Conditions.optional() }),
+  objectRules: [
+    { rule: "self.metadata.name == 'default'", message: 'there is one FloatPolicy, named "default"' },
+  ],
   columns: [
     { name: 'On-Loss', type: 'string', jsonPath: '.spec.onLoss' },
     { name: 'Grace', type: 'integer', jsonPath: '.spec.graceSeconds' },

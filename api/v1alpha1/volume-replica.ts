@@ -81,6 +81,10 @@ export const VolumeReplicaKind = defineKind({
   ],
   rules: [
     {
+      rule: '!has(self.maxAgeSeconds) || self.maxAgeSeconds >= self.intervalSeconds',
+      message: 'maxAgeSeconds is below intervalSeconds: no copy would ever be fresh enough',
+    },
+    {
       rule: 'self.claimName == oldSelf.claimName',
       message: 'claimName is immutable: make another VolumeReplica',
     },

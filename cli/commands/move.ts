@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { ERROR_CODES, FluviaError } from '../../api/errors.ts';
 import { STORAGE_ANNOTATIONS, STORAGE_CLASS } from '../../api/storage-names.ts';
+import { fluviaRef } from '../../deploy/manifests/refs.ts';
 import { PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM } from '../../runtime/kube/resources.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import {
@@ -71,14 +72,33 @@ const volumeOf = async (
   return { claim, volume };
 };
 
+/** A name that no peer has is no place; this cluster's own is judged by the controller. */
+const requirePlace = async ({ client, source }: Cluster, to: string, own: string): Promise<void> => {
+  const known = (await client.list(fluviaRef('Peer'))).items.map(({ metadata }) => metadata.name);
+  if (to === own || known.includes(to)) return;
+  throw terminal(
+    ERROR_CODES.NOT_PEERED,
+    `there is no peer "${to}" (${source})`,
+    known.length === 0 ? 'this cluster has no peers: fluviactl peer' : `peers are: ${known.join(', ')}`,
+  );
+};
+
+const underWay = (claim: string, { from, to }: { readonly from: string; readonly to: string }): FluviaError =>
+  terminal(
+    ERROR_CODES.CONFLICT,
+    `the volume of claim ${claim} is being moved from ${from} to ${to}`,
+    `wait until that has ended, then try again; --to ${to} follows it`,
+  );
+
 const percent = (done: number, total: number): string =>
   total === 0 ? '' : ` (${Math.min(100, Math.floor((100 * done) / total))} %)`;
 
-/** `since` tells the end of this move from that of an earlier one. */
+/** The move to `to` of the volume of `claim`; `before` tells its end from that of an earlier one. */
 const progressOf = async (
   { client }: Cluster,
   volumeName: string,
   before: string | undefined,
+  { claim, to }: { readonly claim: string; readonly to: string },
 ): Promise<Progress<MoveEnd>> => {
   const volume = await client.get<PersistentVolume>(PERSISTENT_VOLUME, volumeName);
   if (volume === undefined)
@@ -89,6 +109,8 @@ const progressOf = async (
     );
   const note = moveNoteOf(volume);
   if (note !== undefined) {
+    // Somebody else's began in the same moment: the controller drops the other wish.
+    if (note.to !== to) throw underWay(claim, note);
     const progress = moveProgressOf(volume);
     const share = progress?.stage === note.stage ? percent(progress.done, progress.total) : '';
     const trouble = note.message === undefined ? '' : `, tried again after: ${note.message}`;
@@ -96,21 +118,17 @@ const progressOf = async (
   }
   const isNews = volume.metadata.annotations?.[STORAGE_ANNOTATIONS.lastMove] !== before;
   const end = isNews ? moveEndOf(volume) : undefined;
+  if (end !== undefined && end.to !== to) throw underWay(claim, end);
   return end === undefined ? { waitingFor: 'the controller to see it' } : { done: end };
 };
 
 const moveVolume = async (cli: CliContext, name: string, flags: MoveFlags): Promise<void> =>
   withCluster(cli, flags, async (cluster) => {
-    await requireInstallation(cluster);
+    const { clusterName } = await requireInstallation(cluster);
     const { claim, volume } = await volumeOf(cluster, name, flags.namespace);
     const location = volume.metadata.annotations?.[STORAGE_ANNOTATIONS.location] ?? '';
     const note = moveNoteOf(volume);
-    if (note !== undefined && note.to !== flags.to)
-      throw terminal(
-        ERROR_CODES.CONFLICT,
-        `the volume of claim ${name} is being moved from ${note.from} to ${note.to}`,
-        'wait until that has ended; the same command follows it',
-      );
+    if (note !== undefined && note.to !== flags.to) throw underWay(name, note);
     if (note === undefined && location === flags.to)
       throw terminal(
         ERROR_CODES.BAD_INPUT,
@@ -119,6 +137,7 @@ const moveVolume = async (cli: CliContext, name: string, flags: MoveFlags): Prom
       );
     const before = volume.metadata.annotations?.[STORAGE_ANNOTATIONS.lastMove];
     if (note === undefined) {
+      await requirePlace(cluster, flags.to, clusterName);
       const body = {
         metadata: { uid: claim.metadata.uid, annotations: { [STORAGE_ANNOTATIONS.moveTo]: flags.to } },
       };
@@ -135,7 +154,7 @@ const moveVolume = async (cli: CliContext, name: string, flags: MoveFlags): Prom
     const end = await cli.steps.run(
       `Volume of claim ${name} is moved from ${location} to ${flags.to}`,
       (say) =>
-        waitUntil(() => progressOf(cluster, volume.metadata.name, before), {
+        waitUntil(() => progressOf(cluster, volume.metadata.name, before, { claim: name, to: flags.to }), {
           what: `moving the volume of claim ${name}`,
           timeoutMs: flags.timeout,
           signal: cli.signal,

@@ -109,16 +109,23 @@ export const createMoveActor = (
           [STORAGE_ANNOTATIONS.lastMove]: JSON.stringify({
             kind: 'planned',
             from: place.location,
-            to: claim.metadata.annotations?.[STORAGE_ANNOTATIONS.moveTo] ?? '',
+            to: (claim.metadata.annotations?.[STORAGE_ANNOTATIONS.moveTo] ?? '').slice(0, 63),
             ok: false,
             endedAt: clock.now().toISOString(),
             message: action.message,
           }),
         });
         return {};
+      case 'drop':
+        say(claim, 'Warning', action.reason, `not moved: ${action.message}`);
+        await dropWish(claim);
+        return {};
       case 'note': {
         transfers.end(id);
-        await patchVolume(id, volume, noteAnnotations(action.note, action.epoch));
+        await patchVolume(id, volume, {
+          ...noteAnnotations(action.note, action.epoch),
+          [STORAGE_ANNOTATIONS.loss]: null,
+        });
         const { kind, from, to, stage, failures, message } = action.note;
         say(
           claim,

@@ -2,8 +2,8 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { RecoveryPoint } from '../../api/v1alpha1/volume-replica.ts';
 import type { MoveNote } from './move-note.ts';
-import { choosePoint, planMove, type MoveWorld } from './plan-move.ts';
-import type { Target } from './plan-replica.ts';
+import { choosePoint, lossText, planMove, type MoveWorld } from './plan-move.ts';
+import type { Target } from './plan-target.ts';
 
 const NOW = Date.parse('2026-11-25T03:00:00Z');
 const up: Target = { isUp: true, hasStore: true };
@@ -35,6 +35,8 @@ const base: MoveWorld = {
     ['west', up],
     ['bare', { isUp: true, hasStore: false }],
     ['dead', { isUp: false, hasStore: true }],
+    ['idle', { isUp: false, hasStore: true, isPaused: true }],
+    ['shut', { ...up, closed: { reason: 'NamespaceNotOpen', message: 'not open at shut' } }],
   ]),
   isSourceLost: false,
   sourceHeardAt: NOW,
@@ -58,8 +60,25 @@ describe('a planned move', () => {
     ['nobody', 'UnknownPeer'],
     ['bare', 'NoStore'],
     ['dead', 'PeerUnreachable'],
+    ['idle', 'PeerPaused'],
+    ['shut', 'NamespaceNotOpen'],
   ])('to %s is refused: %s', (wanted, reason) => {
     expect(planMove({ ...base, wanted })).toMatchObject({ do: 'refuse', reason });
+  });
+
+  it('drops another wish while it is under way, and goes on', () => {
+    for (const stage of ['stop', 'copy', 'restore', 'salvage'] as const) {
+      expect(planMove({ ...base, wanted: 'dead', note: note(stage) })).toMatchObject({
+        do: 'drop',
+        reason: 'MoveUnderWay',
+      });
+      expect(planMove({ ...base, wanted: 'west', note: note(stage) }).do).not.toBe('drop');
+    }
+  });
+
+  it('is refused from a paused peer', () => {
+    const targets = new Map([...base.targets, ['east', { ...up, isPaused: true }]]);
+    expect(planMove({ ...base, targets, wanted: 'west' })).toMatchObject({ reason: 'SourcePaused' });
   });
 
   it('is refused from a lost peer', () => {
@@ -155,6 +174,26 @@ describe('a failover', () => {
       epoch: 2,
       note: { kind: 'failover', stage: 'restore', to: 'west', point: point() },
     });
+  });
+
+  it('is said on the volume for as long as its peer is lost, and says nothing that changes by itself', () => {
+    const said = (world: MoveWorld) => lossText(world, planMove(world));
+    expect(said({ ...lost, isSourceLost: false })).toBeUndefined();
+    expect(said({ ...lost, waiting: 0 })).toBe('peer east does not answer; no pod waits for the volume');
+    expect(said({ ...lost, users: 1 })).toBe('peer east does not answer; a pod at east may still write');
+    const old = { ...lost, maxAgeSeconds: 10 };
+    expect(said(old)).toContain('no failover: the freshest copy (at west) was cut at');
+    expect(said({ ...old, now: NOW + 60_000 })).toBe(said(old));
+    expect(said({ ...lost, targets: new Map([['west', up]]), points: [] })).toContain(
+      'there is no peer east any more; no failover: no peer has a complete copy',
+    );
+    expect(said(lost)).toBeUndefined();
+  });
+
+  it('goes to no peer where its pods could not follow', () => {
+    const closed = { reason: 'PeerCordoned', message: 'peer west takes no new pods' };
+    const targets = new Map([...base.targets, ['west', { ...up, closed }]]);
+    expect(planMove({ ...lost, targets })).toMatchObject({ do: 'hold', reason: 'PeerCordoned' });
   });
 
   it('says how old the data was when the peer was heard last, not when the restore ended', () => {

@@ -2,7 +2,7 @@ import type { RecoveryPoint } from '../../api/v1alpha1/volume-replica.ts';
 import type { VolumePlace } from '../volumes/plan-volume.ts';
 import type { MoveEnd, MoveNote } from './move-note.ts';
 import { holdNothing, newestFirst, nextSequence } from './plan-points.ts';
-import type { Target } from './plan-replica.ts';
+import { whyNoCopyTo, type Target } from './plan-target.ts';
 
 export interface MoveWorld {
   /** Milliseconds since 1970. */
@@ -41,6 +41,8 @@ export type MoveAction =
   | { readonly do: 'wait'; readonly message: string }
   /** A wish that can't be met: the annotation goes, with a word. */
   | { readonly do: 'refuse'; readonly reason: string; readonly message: string }
+  /** Another wish than the move that is under way: it goes, with a word; the move goes on. */
+  | { readonly do: 'drop'; readonly reason: string; readonly message: string }
   /** An unattended failover that must not happen, in words. */
   | { readonly do: 'hold'; readonly reason: string; readonly message: string }
   /** Writes the note (compare-and-swap), and raises the epoch where it says so. */
@@ -73,17 +75,19 @@ const planWish = (world: MoveWorld, to: string): MoveAction => {
   const { place, targets } = world;
   if (to === place.location) return refuse('AlreadyThere', `the volume is at ${to} already`);
   const target = targets.get(to);
-  if (target === undefined) return refuse('UnknownPeer', `there is no peer ${to}: kubectl get peers`);
-  if (!target.isUp) return refuse('PeerUnreachable', `peer ${to} does not answer: fluviactl info`);
-  if (!target.hasStore)
+  const isDown = target !== undefined && !target.isUp;
+  const obstacle = whyNoCopyTo(to, isDown ? { ...target, isLost: true } : target) ?? target?.closed;
+  if (obstacle !== undefined) return refuse(obstacle.reason, obstacle.message);
+  if (targets.get(place.location)?.isPaused === true)
     return refuse(
-      'NoStore',
-      `peer ${to} has no object store ready: ${target.message ?? 'fluviactl install --object-store there'}`,
+      'SourcePaused',
+      `peer ${place.location}, where the volume is, is paused: set its spec.paused to false first`,
     );
   if (world.isSourceLost)
     return refuse(
       'SourceUnreachable',
-      `peer ${place.location} does not answer, so nothing can be copied from it`,
+      `peer ${place.location} does not answer, so nothing can be copied from it: wait for it; the volume goes to a peer ` +
+        'with a copy by itself once a pod waits for it',
     );
   if (world.bareUser !== undefined)
     return refuse(
@@ -115,22 +119,30 @@ export const choosePoint = (
   if (elsewhere.length === 0)
     return {
       reason: 'NoRecoveryPoint',
-      message: 'no peer has a complete copy: make a VolumeReplica next time',
+      message: 'no peer has a complete copy, so it waits for this one (a VolumeReplica makes copies)',
     };
-  const reachable = elsewhere.filter(({ peer }) => targets.get(peer)?.isUp && targets.get(peer)?.hasStore);
+  const answering = elsewhere.filter(({ peer }) => targets.get(peer)?.isUp && targets.get(peer)?.hasStore);
+  if (answering.length === 0)
+    return { reason: 'StoreUnreachable', message: 'no store that has a copy answers: fluviactl info' };
+  const reachable = answering.filter(({ peer }) => targets.get(peer)?.closed === undefined);
   if (reachable.length === 0)
-    return { reason: 'StoreUnreachable', message: 'no store that has a copy answers' };
+    return (
+      targets.get(answering[0]?.peer ?? '')?.closed ?? {
+        reason: 'StoreUnreachable',
+        message: 'no store that has a copy answers: fluviactl info',
+      }
+    );
   const sure = reachable.find(({ consistency }) => world.allowBestEffort || consistency !== 'BestEffort');
   if (sure === undefined)
     return {
       reason: 'OnlyBestEffort',
-      message: 'all copies are BestEffort: set spec.allowBestEffort on the VolumeReplica, or move it by hand',
+      message: 'all copies are BestEffort: set spec.allowBestEffort on the VolumeReplica to use one',
     };
   const ageSeconds = Math.round((world.now - Date.parse(sure.cutAt)) / 1000);
   if (world.maxAgeSeconds !== undefined && ageSeconds > world.maxAgeSeconds)
     return {
       reason: 'TooOld',
-      message: `the freshest copy is ${ageSeconds} s old, spec.maxAgeSeconds is ${world.maxAgeSeconds}`,
+      message: `the freshest copy (at ${sure.peer}) was cut at ${sure.cutAt}, spec.maxAgeSeconds is ${world.maxAgeSeconds}: raise it to use that copy`,
     };
   return sure;
 };
@@ -261,10 +273,27 @@ const planRestore = (world: MoveWorld, note: MoveNote): MoveAction => {
   return { do: 'restore', to: note.to, point: note.point };
 };
 
+/** What people are told of a volume whose peer is lost; undefined when it isn't, or when the volume is on its way. */
+export const lossText = (world: MoveWorld, action: MoveAction): string | undefined => {
+  if (!world.isSourceLost || world.note !== undefined || action.do === 'note') return undefined;
+  const { location } = world.place;
+  const lost = world.targets.has(location)
+    ? `peer ${location} does not answer`
+    : `there is no peer ${location} any more`;
+  if (action.do === 'hold') return `${lost}; no failover: ${action.message}`;
+  return action.do === 'wait' ? `${lost}; ${action.message}` : `${lost}; no pod waits for the volume`;
+};
+
 /** The next step of a volume's move; one step at a time, each safe to be repeated. */
 export const planMove = (world: MoveWorld): MoveAction => {
   const { note, wanted } = world;
   if (note === undefined) return wanted === undefined ? planFailover(world) : planWish(world, wanted);
+  if (wanted !== undefined && wanted !== note.to)
+    return {
+      do: 'drop',
+      reason: 'MoveUnderWay',
+      message: `it is being moved from ${note.from} to ${note.to}: ask again once that has ended`,
+    };
   switch (note.stage) {
     case 'salvage':
       return planSalvage(world, note);

@@ -2,13 +2,7 @@ import type { ConditionInput } from '../../api/conditions.ts';
 import type { RecoveryPoint, VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
 import type { VolumePlace } from '../volumes/plan-volume.ts';
 import { holdNothing, newestFirst, nextSequence } from './plan-points.ts';
-
-/** What is known of a peer whose store may hold copies. */
-export interface Target {
-  readonly isUp: boolean;
-  readonly hasStore: boolean;
-  readonly message?: string | undefined;
-}
+import { whyNoCopyTo, type Target } from './plan-target.ts';
 
 /** What this leader tried with one target. */
 export interface Attempt {
@@ -81,19 +75,28 @@ const conditionOf = (world: ReplicaWorld, targets: readonly string[]): Condition
   const points = replica.status?.points ?? [];
   const missing = targets.filter((peer) => newestAt(points, peer) === undefined);
   const failing = targets.filter((peer) => world.attempts.get(peer)?.failed === true);
-  const without = targets.filter((peer) => world.targets.get(peer)?.hasStore !== true);
-  if (without.length > 0) {
-    const [peer = ''] = without;
-    const why =
-      world.targets.get(peer)?.message ?? 'it has no object store: fluviactl install --object-store there';
-    return condition('False', 'NoStore', `peer ${peer}: ${why}`);
-  }
+  const obstacles = targets
+    .map((peer) => whyNoCopyTo(peer, world.targets.get(peer)))
+    .filter((one) => one !== undefined);
+  const [obstacle] = obstacles;
+  if (obstacle !== undefined)
+    return condition('False', obstacle.reason, obstacles.map(({ message }) => message).join('; '));
   if (failing.length > 0)
     return condition('False', 'CopyFailed', replica.status?.lastError ?? `no copy to ${failing.join(', ')}`);
   if (missing.length > 0)
     return condition('False', 'Copying', `no recovery point yet at ${missing.join(', ')}`);
   const newest = targets.map((peer) => newestAt(points, peer)).filter((point) => point !== undefined);
   return condition('True', 'Replicated', newest.map(describe).join('; '));
+};
+
+/** The peer where the volume is can't copy it. */
+const silent = ({ targets }: ReplicaWorld, location: string): ConditionInput => {
+  const source = targets.get(location);
+  if (source === undefined)
+    return condition('False', 'SourceGone', `the volume was at ${location}, which is no peer any more`);
+  return source.isPaused === true
+    ? condition('False', 'SourcePaused', `peer ${location} is paused: set its spec.paused to false`)
+    : condition('False', 'SourceUnreachable', `peer ${location} does not answer: fluviactl info ${location}`);
 };
 
 /** What to do about one VolumeReplica: at most one mover at a time, the most overdue target first. */
@@ -106,18 +109,18 @@ export const planReplica = (world: ReplicaWorld): ReplicaPlan => {
   });
   if (replica.spec.paused) return idle(condition('False', 'Paused', 'spec.paused is true'));
   if (place === undefined) return idle(condition('False', 'NoVolume', world.why));
-  const targets = replica.spec.peers.filter((peer) => peer !== place.location);
+  const targets = [...new Set(replica.spec.peers)].filter((peer) => peer !== place.location);
   if (targets.length === 0)
     return idle(
       condition('False', 'NoTarget', `the volume is at ${place.location}: name another peer in spec.peers`),
     );
   const state = conditionOf(world, targets);
   if (!place.isUsable) return idle(condition('False', 'Moving', 'the volume is being moved'));
-  if (!world.isSourceUp)
-    return idle(condition('False', 'SourceUnreachable', `peer ${place.location} does not answer`));
+  if (!world.isSourceUp) return idle(silent(world, place.location));
   if (world.isBusy) return idle(state);
   const due = targets
-    .filter((peer) => world.targets.get(peer)?.isUp === true && world.targets.get(peer)?.hasStore === true)
+    .filter((peer) => world.targets.get(peer)?.isUp === true)
+    .filter((peer) => whyNoCopyTo(peer, world.targets.get(peer)) === undefined)
     .map((peer) => ({ peer, at: dueAt(world, peer) }))
     .toSorted((a, b) => a.at - b.at || (a.peer < b.peer ? -1 : 1));
   const [first] = due;

@@ -1,5 +1,6 @@
 import { setCondition, type ConditionInput } from '../../api/conditions.ts';
 import { LABELS } from '../../api/labels.ts';
+import { TWINS } from '../../api/collections.ts';
 import type { Links } from '../../api/link.ts';
 import { STORE } from '../../api/storage-collections.ts';
 import { STORAGE_ANNOTATIONS } from '../../api/storage-names.ts';
@@ -20,9 +21,10 @@ import { FIELD_MANAGER, idOfClaim, idOfVolume, isOurs, type HomeVolumes } from '
 import { placeOf, type VolumePlace } from '../volumes/plan-volume.ts';
 import { createMoveActor } from './move-actor.ts';
 import { moveEndOf, moveNoteOf, type MoveEnd, type MoveNote, type MoveProgress } from './move-note.ts';
-import { planMove, type MoveWorld } from './plan-move.ts';
+import { lossText, planMove, type MoveWorld } from './plan-move.ts';
 import { withPoint } from './plan-points.ts';
-import { listedPoints, planReplica, type Attempt, type Target } from './plan-replica.ts';
+import { listedPoints, planReplica, type Attempt } from './plan-replica.ts';
+import { whyClosed, type Target } from './plan-target.ts';
 import { createTransfers, type TransferState, type TransferWish } from './transfers.ts';
 import { volumeKey } from './volume-keys.ts';
 
@@ -92,25 +94,43 @@ export const startReplicas = (
     replicas
       .byIndex(BY_CLAIM, claimKey(claim))
       .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
-      .toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+      // The oldest counts: it has the recovery points.
+      .toSorted(
+        (a, b) =>
+          (a.metadata.creationTimestamp ?? '').localeCompare(b.metadata.creationTimestamp ?? '') ||
+          (a.metadata.name < b.metadata.name ? -1 : 1),
+      );
 
-  const targets = (): ReadonlyMap<string, Target> =>
+  /** Whether a peer counts as lost for its volumes: also one that is no peer any more; not one that a person paused. */
+  const isLost = (name: string): boolean => {
+    const peer = home.peers.get(undefined, name);
+    const link = links.get(name);
+    if (link === undefined) return peer === undefined;
+    return peer?.spec.paused !== true && !link.isUp() && link.silenceMs() > LOST_MS;
+  };
+  /** Peers as they are for the volumes of a namespace. */
+  const targets = (namespace: string): ReadonlyMap<string, Target> =>
     new Map(
-      home.peers.list().map(({ metadata: { name } }): [string, Target] => {
+      home.peers.list().map((peer): [string, Target] => {
+        const { name } = peer.metadata;
         const link = links.get(name);
         const store = link?.follow(STORE).get('store');
-        const isUp = link?.isUp() ?? false;
-        return [name, { isUp, hasStore: store?.ready === true, message: store?.message }];
+        const target: Target = {
+          isUp: link?.isUp() ?? false,
+          isLost: isLost(name),
+          isPaused: peer.spec.paused,
+          hasStore: store?.ready === true,
+          message: store?.message,
+          closed: whyClosed(peer, namespace, link?.follow(TWINS).get(namespace)),
+        };
+        return [name, target];
       }),
     );
 
-  const isLost = (peer: string): boolean => {
-    const link = links.get(peer);
-    return link !== undefined && !link.isUp() && link.silenceMs() > LOST_MS;
-  };
-  const isAtPeer = (pod: Pod): boolean => {
-    const node = pod.spec.nodeName === undefined ? undefined : home.nodes.get(undefined, pod.spec.nodeName);
-    return node?.metadata.labels?.[LABELS.virtualNode] === 'true';
+  /** A pod of a node that is gone counts: a fenced one outlives its virtual node until no copy can run any more. */
+  const isAtPeer = ({ spec: { nodeName = '' } }: Pod): boolean => {
+    const node = nodeName === '' ? undefined : home.nodes.get(undefined, nodeName);
+    return node === undefined ? nodeName !== '' : node.metadata.labels?.[LABELS.virtualNode] === 'true';
   };
   const isOver = (pod: Pod): boolean => pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed';
   const isBare = ({ metadata }: Pod): boolean =>
@@ -201,17 +221,23 @@ export const startReplicas = (
 
   const actor = createMoveActor({ deps, transfers, startTransfer, usersOf }, signal);
 
-  const showProgress = async (volume: PersistentVolume, progress: MoveProgress): Promise<void> => {
-    const value = JSON.stringify(progress);
-    if (volume.metadata.annotations?.[STORAGE_ANNOTATIONS.moveProgress] === value) return;
+  /** Writes what is only for people, and so needs no compare-and-swap. */
+  const show = async (
+    volume: PersistentVolume,
+    annotation: string,
+    value: string | undefined,
+  ): Promise<void> => {
+    if (volume.metadata.annotations?.[annotation] === value) return;
     const { name, uid } = volume.metadata;
-    const body = { metadata: { uid, annotations: { [STORAGE_ANNOTATIONS.moveProgress]: value } } };
+    const body = { metadata: { uid, annotations: { [annotation]: value ?? null } } };
     await client.patch(PERSISTENT_VOLUME, name, undefined, body, {
       type: 'merge',
       fieldManager: FIELD_MANAGER,
       signal,
     });
   };
+  const showProgress = (volume: PersistentVolume, progress: MoveProgress): Promise<void> =>
+    show(volume, STORAGE_ANNOTATIONS.moveProgress, JSON.stringify(progress));
 
   const transferFor = (
     state: TransferState | undefined,
@@ -243,7 +269,7 @@ export const startReplicas = (
       await saveStatus(replica, { points: [...points], lastAttemptAt: clock.now().toISOString() });
     }
     const all = pods.byIndex(BY_CLAIM, claimKey(claim)).filter((pod) => !isOver(pod));
-    const action = planMove({
+    const world: MoveWorld = {
       now: clock.now().getTime(),
       note,
       place,
@@ -254,13 +280,17 @@ export const startReplicas = (
       points: replica?.status?.points ?? [],
       allowBestEffort: replica?.spec.allowBestEffort ?? false,
       maxAgeSeconds: replica?.spec.maxAgeSeconds,
-      targets: targets(),
+      targets: targets(claim.metadata.namespace ?? ''),
       isSourceLost: isLost(place.location),
       sourceHeardAt: clock.now().getTime() - (links.get(place.location)?.silenceMs() ?? 0),
       transfer: note === undefined || isForeign ? undefined : transferFor(state, point),
       isBusy: (note !== undefined && isForeign) || transfers.isEnding(id),
       lastSequence: memoryOf(id).lastSequence,
-    });
+    };
+    const action = planMove(world);
+    // A step that writes the placeholder itself says it with that write.
+    if (note === undefined && action.do !== 'note' && action.do !== 'refuse')
+      await show(volume, STORAGE_ANNOTATIONS.loss, lossText(world, action));
     if (note !== undefined && state?.phase === 'running' && state.bytesTotal !== undefined)
       await showProgress(volume, { stage: note.stage, done: state.bytesDone ?? 0, total: state.bytesTotal });
     const isMoving = note !== undefined || (action.do !== 'nothing' && action.do !== 'hold');
@@ -281,7 +311,7 @@ export const startReplicas = (
       replica,
       place,
       why,
-      targets: targets(),
+      targets: targets(claim.metadata.namespace ?? ''),
       isSourceUp: place !== undefined && links.get(place.location)?.isUp() === true,
       isBusy: transfers.get(id) !== undefined || transfers.isEnding(id),
       attempts: memory.attempts,
@@ -324,7 +354,7 @@ export const startReplicas = (
     }
     const [replica, ...others] = replicasOf(claim);
     for (const other of others) {
-      const message = `VolumeReplica ${replica?.metadata.name ?? ''} copies claim ${claim.metadata.name} already`;
+      const message = `VolumeReplica ${replica?.metadata.name ?? ''} copies claim ${claim.metadata.name} already: name all peers in that one, and delete this`;
       const wanted = { type: 'Ready', status: 'False', reason: 'Duplicate', message } as const;
       await saveStatus(other, {
         conditions: setCondition(other.status?.conditions ?? [], wanted, clock.now().toISOString()),
@@ -355,7 +385,7 @@ export const startReplicas = (
     if (replica === undefined) return result;
     const why =
       volume === undefined
-        ? `claim ${claim.metadata.name} has no volume yet`
+        ? `claim ${claim.metadata.name} has no volume yet: it is made with the first pod that uses it`
         : 'the placeholder has no location';
     const copied = await copy(id, replica, claim, volume, place, why);
     const times = [result.requeueAfterMs, copied.requeueAfterMs].filter((ms) => ms !== undefined);
@@ -371,6 +401,7 @@ export const startReplicas = (
     const all = (): void => home.ids().forEach((id) => queue.add(id));
     link.onStateChange(all);
     link.follow(STORE).onChange(all);
+    link.follow(TWINS).onChange(all);
   });
 
   /** A VolumeReplica whose claim isn't there says so. */
@@ -379,8 +410,8 @@ export const startReplicas = (
       const claim = home.claims.get(replica.metadata.namespace, replica.spec.claimName);
       const message =
         claim === undefined
-          ? `there is no PersistentVolumeClaim ${replica.spec.claimName} in namespace ${replica.metadata.namespace ?? ''}`
-          : `claim ${replica.spec.claimName} is of class ${claim.spec.storageClassName ?? ''}: only class fluvia can be copied`;
+          ? `there is no PersistentVolumeClaim ${replica.spec.claimName} in namespace ${replica.metadata.namespace ?? ''}: kubectl get pvc`
+          : `claim ${replica.spec.claimName} is of class ${claim.spec.storageClassName ?? '(none)'}: only volumes of class fluvia can be copied`;
       const wanted = { type: 'Ready', status: 'False', reason: 'NoVolume', message } as const;
       await saveStatus(replica, {
         conditions: setCondition(replica.status?.conditions ?? [], wanted, clock.now().toISOString()),
@@ -394,7 +425,14 @@ export const startReplicas = (
       name: 'storage.replica',
       queue,
       sources: [
-        watchSource(home.claims, ({ object }) => (isOurs(object) ? [idOfClaim(object), ORPHANS] : [])),
+        watchSource(home.claims, ({ object }) => [
+          ...(isOurs(object) ? [idOfClaim(object)] : []),
+          ...(replicas.byIndex(BY_CLAIM, claimKey(object)).length > 0 ? [ORPHANS] : []),
+        ]),
+        // Whoever is no peer any more, is paused or cordoned.
+        watchSource(home.peers, ({ type, object, old }) =>
+          type === 'updated' && equalJson(old.spec, object.spec) ? [] : home.ids(),
+        ),
         watchSource(home.volumes, ({ object }) => [idOfVolume(object)]),
         watchSource(replicas, ({ object }) => [...idOfReplica(object), ORPHANS]),
         watchSource(pods, ({ object }) =>

@@ -228,9 +228,14 @@ const itemOf = (
   state,
 });
 
-const conditionOf = (place: VolumePlace, told: VolumeStatusItem | undefined): VolumePlan['condition'] => {
+const conditionOf = (
+  place: VolumePlace,
+  told: VolumeStatusItem | undefined,
+  loss: string | undefined,
+): VolumePlan['condition'] => {
   if (!place.isUsable)
     return { status: 'False', reason: 'Moving', message: `it is being moved from ${place.location}` };
+  if (loss !== undefined) return { status: 'False', reason: 'PeerLost', message: loss };
   if (told?.phase === 'Bound') {
     const size = told.capacity === undefined ? '' : `, ${told.capacity}`;
     const message = `it is at peer ${place.location} (class ${told.storageClass ?? 'unknown'}${size})`;
@@ -272,7 +277,14 @@ const planPlaced = (world: VolumeWorld, volume: PersistentVolume): VolumePlan =>
     ...NOTHING,
     ...labels(world, isInUse ? place.location : undefined),
     publish,
-    condition: world.claim === undefined ? undefined : conditionOf(place, world.told.get(place.location)),
+    condition:
+      world.claim === undefined
+        ? undefined
+        : conditionOf(
+            place,
+            world.told.get(place.location),
+            volume.metadata.annotations?.[STORAGE_ANNOTATIONS.loss],
+          ),
   };
 };
 

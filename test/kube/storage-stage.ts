@@ -1,4 +1,5 @@
 /** A home with two peers in memory on a real control plane, with the rights of the installation, for tests of storage. */
+import { TWINS } from '../../api/collections.ts';
 import { LABELS, VIRTUAL_NODE_TAINT } from '../../api/labels.ts';
 import { storageClass } from '../../deploy/manifests/storage.ts';
 import { systemClock } from '../../runtime/clock.ts';
@@ -49,6 +50,8 @@ export interface StorageStage {
   readonly signal: AbortSignal;
   /** Reasons of the events that were recorded. */
   readonly events: string[];
+  /** The same events as `object Reason: note`. */
+  readonly notes: string[];
   makeClaim(name: string, namespace?: string, storageClassName?: string): Promise<unknown>;
   /** `isOwned`: as if a StatefulSet had made it. */
   makePod(
@@ -120,6 +123,7 @@ export const setUpStorage = async (): Promise<StorageStage> => {
   const { cert: _cert, key: _key, ...access } = server.access;
   const client = createKubeClient({ ...access, token: () => Promise.resolve(token) });
   const events: string[] = [];
+  const notes: string[] = [];
   const deps: ControllerDeps = {
     client,
     informers: createInformerFactory(client, term.signal),
@@ -129,7 +133,13 @@ export const setUpStorage = async (): Promise<StorageStage> => {
       write: (line) => process.env['FLUVIA_TEST_LOG'] && process.stderr.write(line),
     }),
     metrics: createMetrics(),
-    events: { record: (_about, { reason }) => void events.push(reason), flush: async () => {} },
+    events: {
+      record: ({ metadata }, { reason, note }) => {
+        events.push(reason);
+        notes.push(`${metadata.name} ${reason}: ${note}`);
+      },
+      flush: async () => {},
+    },
     clusterName: 'home',
     systemNamespace: 'fluvia-system',
     podName: 'fluvia-controller-0',
@@ -137,15 +147,22 @@ export const setUpStorage = async (): Promise<StorageStage> => {
     leaderTransitions: 1,
     image: 'fluvia:test',
   };
+  const [east, west] = [
+    createFakePeer('east', IDS.east, term.signal),
+    createFakePeer('west', IDS.west, term.signal),
+  ];
+  for (const peer of [east, west])
+    peer.tell(TWINS).set('shop', { twin: 'shop', ready: true, reason: 'Ready', message: '' });
   return {
     server,
     admin,
     client,
     deps,
-    east: createFakePeer('east', IDS.east, term.signal),
-    west: createFakePeer('west', IDS.west, term.signal),
+    east,
+    west,
     signal: term.signal,
     events,
+    notes,
     makeClaim: (name, namespace = 'shop', storageClassName = 'fluvia') =>
       admin.create(resources.PERSISTENT_VOLUME_CLAIM, {
         metadata: { name, namespace },
