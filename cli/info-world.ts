@@ -1,6 +1,8 @@
 import { NAMES, SYSTEM_NAMESPACE } from '../api/labels.ts';
+import { STORAGE_LABELS } from '../api/storage-names.ts';
 import { fluviaRef } from '../deploy/manifests/refs.ts';
-import { CONFIG_MAP, POD } from '../runtime/kube/resources.ts';
+import { CONFIG_MAP, PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM, POD } from '../runtime/kube/resources.ts';
+import type { PersistentVolume, PersistentVolumeClaim } from '../runtime/kube/storage-types.ts';
 import type { KubeObject } from '../runtime/kube/types.ts';
 import type { Cluster } from './context.ts';
 import { requireInstallation } from './installation.ts';
@@ -29,6 +31,11 @@ export const gatherInfo = async (cluster: Cluster, signal: AbortSignal): Promise
     all<'offloadings'>('NamespaceOffloading'),
     all<'fabricNodes'>('FabricNode'),
     all<'gateways'>('Gateway'),
+  ]);
+  const [volumeReplicas, volumeClaims, volumes] = await Promise.all([
+    all<'volumeReplicas'>('VolumeReplica'),
+    client.list<PersistentVolumeClaim>(PERSISTENT_VOLUME_CLAIM, { signal }),
+    client.list<PersistentVolume>(PERSISTENT_VOLUME, { labelSelector: STORAGE_LABELS.volume, signal }),
   ]);
   const [networkConfig, identity, counts] = await Promise.all([
     client.get(fluviaRef('NetworkConfig'), NAMES.networkConfig),
@@ -59,6 +66,9 @@ export const gatherInfo = async (cluster: Cluster, signal: AbortSignal): Promise
     views,
     virtualNodes,
     offloadings,
+    volumeClaims: volumeClaims.items,
+    volumes: volumes.items,
+    volumeReplicas,
     podsByNode: new Map(counts),
     nowMs: Date.now(),
   };

@@ -81,6 +81,9 @@ const world: InfoWorld = {
   views: [],
   virtualNodes: [node],
   offloadings: [],
+  volumeClaims: [],
+  volumes: [],
+  volumeReplicas: [],
   podsByNode: new Map([['fluvia-east', 3]]),
   nowMs: Date.parse('2026-01-01T00:01:30Z'),
 };

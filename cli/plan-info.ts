@@ -9,8 +9,11 @@ import type { NetworkConfig } from '../api/v1alpha1/network-config.ts';
 import type { Peer } from '../api/v1alpha1/peer.ts';
 import type { View } from '../api/v1alpha1/view.ts';
 import type { VirtualNode } from '../api/v1alpha1/virtual-node.ts';
+import type { VolumeReplica } from '../api/v1alpha1/volume-replica.ts';
+import type { PersistentVolume, PersistentVolumeClaim } from '../runtime/kube/storage-types.ts';
 import type { Installation } from './installation.ts';
 import type { Branch } from './output/tree.ts';
+import { planVolumes, volumeLine, volumeProblems, type VolumeInfo } from './plan-volumes.ts';
 
 /** What `info` and `status` read of a cluster. */
 export interface InfoWorld {
@@ -26,6 +29,10 @@ export interface InfoWorld {
   readonly views: readonly View[];
   readonly virtualNodes: readonly VirtualNode[];
   readonly offloadings: readonly NamespaceOffloading[];
+  readonly volumeClaims: readonly PersistentVolumeClaim[];
+  /** Volumes of class fluvia. */
+  readonly volumes: readonly PersistentVolume[];
+  readonly volumeReplicas: readonly VolumeReplica[];
   /** Virtual node → pods of this cluster on it. */
   readonly podsByNode: ReadonlyMap<string, number>;
   /** Milliseconds since the epoch. */
@@ -103,6 +110,9 @@ export interface Info {
       readonly message: string;
     }[];
   }[];
+  readonly volumes: readonly VolumeInfo[];
+  /** When it was read, RFC 3339. */
+  readonly readAt: string;
 }
 
 const healthOf = (conditions: readonly Condition[] | undefined, type: string): Health => {
@@ -226,6 +236,8 @@ export const planInfo = (world: InfoWorld): Info => {
           message,
         })),
       })),
+    volumes: planVolumes(world.volumeClaims, world.volumes, world.volumeReplicas),
+    readAt: new Date(world.nowMs).toISOString(),
   };
 };
 
@@ -245,6 +257,7 @@ export const problemsOf = (info: Info): readonly string[] => {
       ...peer.virtualNodes.flatMap((node) => bad(`virtual node ${node.name}`, node.ready)),
     ]),
     ...info.namespaces.flatMap((namespace) => bad(`namespace ${namespace.name}`, namespace.ready)),
+    ...info.volumes.flatMap(volumeProblems),
   ];
 };
 
@@ -291,6 +304,14 @@ const peerBranch = (peer: PeerInfo): Branch => {
   };
 };
 
+const volumeBranch = (volume: VolumeInfo, readAt: string): Branch => {
+  const problems = volumeProblems(volume);
+  return {
+    title: `${problems.length === 0 ? '✓' : '✗'} ${volume.claim}: ${volumeLine(volume, Date.parse(readAt))}`,
+    children: problems,
+  };
+};
+
 /** The tree that people see. */
 export const infoTree = (info: Info): Branch => {
   const { cluster, components, network } = info;
@@ -321,6 +342,9 @@ export const infoTree = (info: Info): Branch => {
               ),
             })),
           },
+      ...(info.volumes.length === 0
+        ? []
+        : [{ title: 'volumes', children: info.volumes.map((one) => volumeBranch(one, info.readAt)) }]),
     ],
   };
 };

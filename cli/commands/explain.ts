@@ -3,9 +3,14 @@ import { ERROR_CODES, FluviaError } from '../../api/errors.ts';
 import { FLOAT_GATE, NAMES } from '../../api/labels.ts';
 import type { NamespaceOffloading } from '../../api/v1alpha1/namespace-offloading.ts';
 import type { VirtualNode } from '../../api/v1alpha1/virtual-node.ts';
+import type { VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
 import { fluviaRef } from '../../deploy/manifests/refs.ts';
 import { judgeClaims } from '../../offloading/consumer/plan-claims.ts';
-import { planExplanation, type Explanation } from '../../offloading/consumer/plan-explain.ts';
+import {
+  planExplanation,
+  type Explanation,
+  type ExplainWorld,
+} from '../../offloading/consumer/plan-explain.ts';
 import { whyNotFloatable } from '../../offloading/consumer/plan-floatable.ts';
 import { PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM, POD } from '../../runtime/kube/resources.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
@@ -22,6 +27,7 @@ import { requireInstallation } from '../installation.ts';
 import { formatData, parseOutput } from '../output/data.ts';
 import { explanationTree } from '../output/explanation.ts';
 import { formatTree } from '../output/tree.ts';
+import { planVolumes, volumeLine, volumeProblems } from '../plan-volumes.ts';
 
 interface ExplainFlags extends ClusterFlags {
   readonly output?: string;
@@ -35,21 +41,21 @@ const parsePodName = (text: string): readonly [namespace: string, name: string] 
   return [match[1] ?? '', match[2] ?? ''];
 };
 
-/** Why the pod can't leave home, by the same rules as the leader. */
-const whyStays = async ({ client }: Cluster, pod: Pod, signal: AbortSignal): Promise<string | undefined> => {
+/** What its claims mean for the pod, by the same rules as the leader. */
+const judge = async (
+  { client }: Cluster,
+  pod: Pod,
+  signal: AbortSignal,
+): Promise<Pick<ExplainWorld, 'stays' | 'waits' | 'volumes'>> => {
+  const { namespace } = pod.metadata;
   const claims = new Map<string, PersistentVolumeClaim>();
   const volumes = new Map<string, PersistentVolume>();
   for (const { persistentVolumeClaim } of pod.spec.volumes ?? []) {
     const name = persistentVolumeClaim?.claimName;
     if (name === undefined) continue;
-    const claim = await client.get<PersistentVolumeClaim>(
-      PERSISTENT_VOLUME_CLAIM,
-      name,
-      pod.metadata.namespace,
-      {
-        signal,
-      },
-    );
+    const claim = await client.get<PersistentVolumeClaim>(PERSISTENT_VOLUME_CLAIM, name, namespace, {
+      signal,
+    });
     if (claim === undefined) continue;
     claims.set(name, claim);
     const { volumeName } = claim.spec;
@@ -58,11 +64,25 @@ const whyStays = async ({ client }: Cluster, pod: Pod, signal: AbortSignal): Pro
       : undefined;
     if (volume !== undefined) volumes.set(volume.metadata.name, volume);
   }
-  const { floating } = judgeClaims(pod.spec, {
+  const { floating, waits } = judgeClaims(pod.spec, {
     claim: (name) => claims.get(name),
     volume: (name) => volumes.get(name),
   });
-  return whyNotFloatable(pod, floating);
+  const replicas =
+    floating.size === 0 ? [] : (await client.list(fluviaRef('VolumeReplica'), { namespace, signal })).items;
+  const known = planVolumes(
+    [...claims.values()],
+    [...volumes.values()],
+    replicas as unknown as VolumeReplica[],
+  );
+  return {
+    stays: whyNotFloatable(pod, floating),
+    waits,
+    volumes: known.flatMap((volume) => [
+      `volume of claim ${volume.claim}: ${volumeLine(volume, Date.now())}`,
+      ...volumeProblems(volume),
+    ]),
+  };
 };
 
 const gather = async (cluster: Cluster, text: string, signal: AbortSignal): Promise<Explanation> => {
@@ -76,10 +96,10 @@ const gather = async (cluster: Cluster, text: string, signal: AbortSignal): Prom
       hint: `list them: kubectl${flag} -n ${namespace} get pods`,
     });
   }
-  const [offloading, virtualNodes, stays] = await Promise.all([
+  const [offloading, virtualNodes, judged] = await Promise.all([
     client.get(fluviaRef('NamespaceOffloading'), NAMES.namespaceOffloading, namespace, { signal }),
     client.list(fluviaRef('VirtualNode'), { signal }),
-    whyStays(cluster, pod, signal),
+    judge(cluster, pod, signal),
   ]);
   const nodes = virtualNodes.items as unknown as readonly VirtualNode[];
   return planExplanation({
@@ -87,7 +107,7 @@ const gather = async (cluster: Cluster, text: string, signal: AbortSignal): Prom
     isGated: pod.spec.schedulingGates?.some((gate) => gate.name === FLOAT_GATE) ?? false,
     offloading: offloading as NamespaceOffloading | undefined,
     peerOfNode: (node) => nodes.find(({ metadata }) => metadata.name === node)?.spec.peer,
-    stays,
+    ...judged,
   });
 };
 

@@ -67,7 +67,7 @@ export const registerInfo = (program: Command, cli: CliContext): void => {
     program
       .command('info')
       .description(
-        'show the cluster, its network, peers and open namespaces; exits 3 when something is degraded',
+        'show the cluster, its network, peers, open namespaces and volumes; exits 3 when something is degraded',
       ),
   )
     .argument('[peer]', 'only this peer')

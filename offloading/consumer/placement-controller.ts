@@ -12,6 +12,7 @@ import { groupOf, NO_NODE, type Exclusions } from './exclusions.ts';
 import { isGated, isVirtual, selectedPeers, type Home } from './home.ts';
 import { allocatableOf, podRequests, subtract, takesRoom, type Amounts } from './plan-fit.ts';
 import { judgeClaims } from './plan-claims.ts';
+import { dataBytes, placedVolumes, whyDataElsewhere } from './plan-data.ts';
 import { whyNotFloatable } from './plan-floatable.ts';
 import {
   explainNoFit,
@@ -103,9 +104,21 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
     const namespace = pod.metadata.namespace ?? '';
     const offloading = home.offloadingOf(namespace);
     const isOpen = offloading !== undefined && offloading.metadata.deletionTimestamp === undefined;
+    const peers = isOpen ? openPeers(namespace) : [];
+    const claimOf = (name: string) => home.volumeClaims.get(namespace, name);
+    const volumeOf = (name: string) => home.volumes.get(undefined, name);
+    const data = placedVolumes(pod.spec, {
+      claim: claimOf,
+      volume: volumeOf,
+      replicas: (claim) => facts.replicasOf(namespace, claim),
+    });
+    const away = peers.flatMap((peer): (readonly [string, string])[] => {
+      const why = whyDataElsewhere(data, peer, namespace);
+      return why === undefined ? [] : [[peer, why]];
+    });
     const claims = judgeClaims(pod.spec, {
-      claim: (name) => home.volumeClaims.get(namespace, name),
-      volume: (name) => home.volumes.get(undefined, name),
+      claim: claimOf,
+      volume: volumeOf,
     });
     return {
       uid: pod.metadata.uid ?? '',
@@ -117,8 +130,9 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
       stays: whyNotFloatable(pod, claims.floating),
       notHome: claims.notHome,
       waits: claims.waits,
-      openPeers: isOpen ? openPeers(namespace) : [],
-      excluded: exclusions.of(pod),
+      openPeers: peers,
+      excluded: away.length === 0 ? exclusions.of(pod) : new Map([...exclusions.of(pod), ...away]),
+      dataBytes: dataBytes(data, [HOME_PLACE, ...peers]),
     };
   };
 

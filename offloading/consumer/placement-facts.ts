@@ -3,6 +3,7 @@ import type { ItemOf, Links } from '../../api/link.ts';
 import { FloatPolicyKind, type FloatPolicy } from '../../api/v1alpha1/float-policy.ts';
 import { GatewayKind, type Gateway } from '../../api/v1alpha1/gateway.ts';
 import type { VirtualNode } from '../../api/v1alpha1/virtual-node.ts';
+import { VolumeReplicaKind, type VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
 import { equalJson } from '../../runtime/kube/apply.ts';
 import { watchSource, type WatchSource } from '../../runtime/kube/controller.ts';
 import type { InformerFactory } from '../../runtime/kube/informer-factory.ts';
@@ -12,6 +13,8 @@ import { rankPolicyOf, type PlaceFacts, type RankPolicy } from './plan-score.ts'
 
 const GATEWAY = fluviaResource(GatewayKind.kind, GatewayKind.plural, false);
 const FLOAT_POLICY = fluviaResource(FloatPolicyKind.kind, FloatPolicyKind.plural, false);
+const VOLUME_REPLICA = fluviaResource(VolumeReplicaKind.kind, VolumeReplicaKind.plural, true);
+const BY_CLAIM = 'offloading/claim';
 /** Name of the policy that holds for every namespace. */
 const DEFAULT_POLICY = 'default';
 
@@ -25,12 +28,18 @@ export interface PlacementFacts {
   facts(): ReadonlyMap<string, PlaceFacts>;
   /** What the peer says would fit; undefined when it has said nothing. */
   fitsOf(virtualNode: VirtualNode): ItemOf<typeof FITS> | undefined;
+  /** VolumeReplicas of a claim. */
+  replicasOf(namespace: string, claim: string): readonly VolumeReplica[];
 }
 
 /** Reads the facts from shared caches and links. */
 export const openPlacementFacts = (informers: InformerFactory, home: Home, links: Links): PlacementFacts => {
   const gateways = informers.for<Gateway>(GATEWAY);
   const policies = informers.for<FloatPolicy>(FLOAT_POLICY);
+  const replicas = informers.for<VolumeReplica>(VOLUME_REPLICA);
+  replicas.addIndexers({
+    [BY_CLAIM]: ({ metadata, spec }) => [`${metadata.namespace ?? ''}/${spec.claimName}`],
+  });
   const roundTrips = (): ReadonlyMap<string, number> => {
     const best = new Map<string, number>();
     for (const gateway of gateways.list()) {
@@ -42,7 +51,7 @@ export const openPlacementFacts = (informers: InformerFactory, home: Home, links
     return best;
   };
   return {
-    reads: [watchSource(gateways), watchSource(policies)],
+    reads: [watchSource(gateways), watchSource(policies), watchSource(replicas)],
     sources: (key) => [
       watchSource(policies, () => [key]),
       watchSource(home.claims, ({ type, object, old }) =>
@@ -60,6 +69,7 @@ export const openPlacementFacts = (informers: InformerFactory, home: Home, links
       }
       return facts;
     },
+    replicasOf: (namespace, claim) => replicas.byIndex(BY_CLAIM, `${namespace}/${claim}`),
     fitsOf: ({ spec }) => links.get(spec.peer)?.follow(FITS).get(spec.claim),
   };
 };

@@ -62,6 +62,8 @@ export const judgeClaims = (spec: PodSpec, lookup: ClaimLookup): ClaimsVerdict =
     const location = volume.metadata.annotations?.[STORAGE_ANNOTATIONS.location] ?? 'a peer';
     if (volume.metadata.annotations?.[STORAGE_ANNOTATIONS.move] !== undefined)
       waits ??= `the volume of claim ${name} is being moved from ${location}`;
+    const loss = volume.metadata.annotations?.[STORAGE_ANNOTATIONS.loss];
+    if (loss !== undefined) waits ??= `the volume of claim ${name} can't be had: ${loss}`;
     notHome ??= `the volume of claim ${name} is at ${location}`;
     nodeSelector[volumeNodeLabel(id)] = 'true';
   }

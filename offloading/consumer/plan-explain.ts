@@ -1,5 +1,6 @@
 import type { NamespaceOffloading } from '../../api/v1alpha1/namespace-offloading.ts';
 import type { Pod } from '../../runtime/kube/types.ts';
+import { bytesText } from './plan-data.ts';
 import { placementRecordOf, waitingRecordOf, type ScoreRecord } from './plan-placement-patch.ts';
 import { TERMS, type Measures, type Term } from './plan-score.ts';
 
@@ -51,18 +52,11 @@ export interface ExplainWorld {
   readonly peerOfNode: (node: string) => string | undefined;
   /** Why it can't leave home; undefined when it can. */
   readonly stays: string | undefined;
+  /** Why it can run nowhere yet, as far as its claims go; undefined when nothing is missing. */
+  readonly waits?: string | undefined;
+  /** Where each of its volumes is, and the copies of it, in words. */
+  readonly volumes?: readonly string[] | undefined;
 }
-
-const bytes = (amount: number): string => {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
-  let value = amount;
-  let unit = 0;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit += 1;
-  }
-  return `${Number(value.toFixed(1))} ${units[unit] ?? ''}`;
-};
 
 const SAYS: Readonly<Record<Term, (m: Measures, place: string) => string>> = {
   room: ({ room }) =>
@@ -76,7 +70,7 @@ const SAYS: Readonly<Record<Term, (m: Measures, place: string) => string>> = {
       ? 'round trip not measured yet'
       : `${Number(rttMilliseconds.toPrecision(3))} ms round trip`;
   },
-  data: ({ dataBytes }) => (dataBytes === 0 ? 'no data to move' : `${bytes(dataBytes)} to move`),
+  data: ({ dataBytes }) => (dataBytes === 0 ? 'no data to move' : `${bytesText(dataBytes)} to move`),
   spread: ({ count }) => (count === 0 ? 'none alike there' : `${count} alike there already`),
 };
 
@@ -138,6 +132,8 @@ const explainPlaced = (
       : []),
     ...(actual === undefined && unscheduled?.message ? [`kube-scheduler: ${unscheduled.message}`] : []),
     ...(stays === undefined ? [] : [`it can't leave home: ${stays}`]),
+    ...(actual === undefined && world.waits !== undefined ? [world.waits] : []),
+    ...(world.volumes ?? []),
   ];
   const others = candidates.length - 1;
   const among = others > 0 ? `the best of ${candidates.length} places that fit` : 'the only place that fits';
@@ -176,7 +172,7 @@ export const planExplanation = (world: ExplainWorld): Explanation => {
     };
   }
   const waiting = waitingRecordOf(pod);
-  const notes = stays === undefined ? [] : [`it can't leave home: ${stays}`];
+  const notes = [...(stays === undefined ? [] : [`it can't leave home: ${stays}`]), ...(world.volumes ?? [])];
   return waiting === undefined
     ? {
         ...empty,
@@ -189,9 +185,13 @@ export const planExplanation = (world: ExplainWorld): Explanation => {
         ...empty,
         pod: id,
         state: 'waiting',
-        summary: 'fits nowhere; it goes as soon as something fits',
+        summary:
+          world.waits === undefined
+            ? 'fits nowhere; it goes as soon as something fits'
+            : `waits for its volume: ${world.waits}; it goes as soon as that is over`,
         decidedAt: waiting.at,
-        rejected: rejectedOf(waiting.rejected),
+        // While its volume can be had nowhere, each place would say the same.
+        rejected: world.waits === undefined ? rejectedOf(waiting.rejected) : [],
         notes,
       };
 };
