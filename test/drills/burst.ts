@@ -1,9 +1,10 @@
 /**
- * The drill "a burst over fragmented nodes": 60 pods of mixed sizes, more than there is room for, come at once to three real
- * clusters whose nodes are filled up to pieces of different sizes. Half a minute later no pod may be pending while any real
- * node of any cluster has room for it. Before it, the same with Fluvia's ranking off, to be shown beside it: the pods come
- * ungated and without affinity, and kube-scheduler sees of a peer only the sum that is granted.
+ * The drill "a burst over fragmented nodes": 60 pods of mixed sizes come at once to three real clusters whose nodes are
+ * filled up to pieces of different sizes, together little more than the pods need. Half a minute later no pod may be pending
+ * while any real node of any cluster has room for it. Before it, the same with Fluvia's ranking off, to be shown beside it:
+ * the pods come ungated and without affinity, and kube-scheduler sees of a peer only the sum that is granted.
  */
+import { ANNOTATIONS } from '../../api/labels.ts';
 import { eventually } from '../support/fluviactl.ts';
 import type { Testbed } from '../testbed/testbed.ts';
 import { judgeBurst, millicores, type BurstNode, type BurstPod } from './plan-burst.ts';
@@ -38,17 +39,27 @@ export interface BurstFigures {
 const NAMESPACE = 'burst';
 const FILLERS = 'burst-fillers';
 const PODS = 60;
-/** Sizes of pods and of pieces that are left free, in units of this. */
-const UNIT_MILLICORES = 15;
-/** Left free on each node, by cluster (home first); further nodes are filled up. */
-const FREE_UNITS: readonly (readonly number[])[] = [[10], [30, 9], [20, 15]];
-const SIZES: readonly number[] = Array.from({ length: PODS }, (_, i) => [1, 1, 2, 1, 4, 1][i % 6] ?? 1);
+/** Sizes of pods and of pieces that are left free, in units of this; grants are multiples of 10 millicores. */
+const UNIT_MILLICORES = 10;
+/**
+ * Left free on each node, by cluster (home first); further nodes are filled up. The first peer has room for a pod of 16 by its
+ * sum, but no node that takes one.
+ */
+const FREE_UNITS: readonly (readonly number[])[] = [[16], [15, 15], [120, 6]];
+/** 140 of the 172 units that are free. */
+const SIZES: readonly number[] = Array.from(
+  { length: PODS },
+  (_, i) => [16, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1][i % 12] ?? 1,
+);
 const LOOK_AFTER_MS = 30_000;
 /** Pods with this label aren't seen by Fluvia's admission while the drill runs. */
 const UNRANKED = 'drills.fluvia.dev/unranked';
 
 interface PodObject {
-  readonly metadata: { readonly name: string; readonly namespace: string };
+  readonly metadata: {
+    readonly name: string;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
   readonly spec: {
     readonly nodeName?: string;
     readonly containers: readonly {
@@ -106,7 +117,7 @@ const boundAt = ({ status }: PodObject): number =>
       ?.lastTransitionTime ?? '',
   );
 
-const pod = (namespace: string, name: string, units: number, more: object, labels: object = {}): object => ({
+const pod = (namespace: string, name: string, cpu: number, more: object, labels: object = {}): object => ({
   apiVersion: 'v1',
   kind: 'Pod',
   metadata: { name, namespace, labels },
@@ -117,7 +128,7 @@ const pod = (namespace: string, name: string, units: number, more: object, label
       {
         name: 'main',
         image: 'fluvia.local/pause:1',
-        resources: { requests: { cpu: `${units * UNIT_MILLICORES}m`, memory: '4Mi' } },
+        resources: { requests: { cpu: `${cpu}m`, memory: '4Mi' } },
       },
     ],
     ...more,
@@ -131,19 +142,13 @@ const fragment = async (drill: BurstDrill): Promise<void> => {
     const nodes = await realNodes(drill, cluster);
     const units = nodes.map((_, i) => FREE_UNITS[index]?.[i] ?? 0);
     const fillers = nodes.map(({ name, free }, i) =>
-      pod(FILLERS, name, (free - (units[i] ?? 0) * UNIT_MILLICORES) / UNIT_MILLICORES, { nodeName: name }),
+      pod(FILLERS, name, free - (units[i] ?? 0) * UNIT_MILLICORES, { nodeName: name }),
     );
-    await apply(
-      drill,
-      cluster,
-      { apiVersion: 'v1', kind: 'Namespace', metadata: { name: FILLERS } },
-      {
-        apiVersion: 'v1',
-        kind: 'ServiceAccount',
-        metadata: { name: 'default', namespace: FILLERS },
-      },
-      ...fillers,
-    );
+    await apply(drill, cluster, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: FILLERS } });
+    await eventually(`the nodes of ${cluster} are filled`, async () => {
+      await apply(drill, cluster, ...fillers); // fails until the namespace has its ServiceAccount
+      return true;
+    });
     if (cluster === home) continue;
     const cpu = units.reduce((sum, n) => sum + n, 0) * UNIT_MILLICORES;
     await apply(drill, cluster, {
@@ -190,7 +195,13 @@ const setUnranked = async ({ testbed, home }: BurstDrill, isOn: boolean): Promis
 
 const observe = async (
   drill: BurstDrill,
-): Promise<{ readonly pods: readonly BurstPod[]; readonly nodes: readonly BurstNode[]; lastAt: number }> => {
+): Promise<{
+  readonly pods: readonly BurstPod[];
+  readonly nodes: readonly BurstNode[];
+  readonly lastAt: number;
+  /** Pods on which Fluvia's planner has written. */
+  readonly ranked: number;
+}> => {
   const atHome = await get<PodObject>(drill, drill.home, 'pods', '-n', NAMESPACE);
   const nodes = [...(await realNodes(drill, drill.home))];
   const there = new Map<string, ReadonlyMap<string, PodObject>>();
@@ -213,7 +224,8 @@ const observe = async (
       isRunning: real?.status.phase === 'Running',
     };
   });
-  return { pods, nodes, lastAt };
+  const ranked = atHome.filter(({ metadata }) => metadata.annotations?.[ANNOTATIONS.placement]).length;
+  return { pods, nodes, lastAt, ranked };
 };
 
 const run = async (drill: BurstDrill, ranking: 'off' | 'on'): Promise<BurstFigures> => {
@@ -228,11 +240,16 @@ const run = async (drill: BurstDrill, ranking: 'off' | 'on'): Promise<BurstFigur
   await apply(
     drill,
     home,
-    ...SIZES.map((units, i) => pod(NAMESPACE, `p${String(i).padStart(2, '0')}`, units, more, labels)),
+    ...SIZES.map((units, i) =>
+      pod(NAMESPACE, `p${String(i).padStart(2, '0')}`, units * UNIT_MILLICORES, more, labels),
+    ),
   );
   const createdAt = Date.now();
   await new Promise((resolve) => setTimeout(resolve, LOOK_AFTER_MS));
-  const { pods, nodes, lastAt } = await observe(drill);
+  const { pods, nodes, lastAt, ranked } = await observe(drill);
+  if (ranked !== (ranking === 'on' ? PODS : 0)) {
+    throw new Error(`ranking ${ranking}: Fluvia's planner looked at ${ranked} of ${PODS} pods`);
+  }
   const judged = judgeBurst(pods, nodes);
   const figures: BurstFigures = {
     ranking,
@@ -255,8 +272,8 @@ const run = async (drill: BurstDrill, ranking: 'off' | 'on'): Promise<BurstFigur
 /** Runs the drill and leaves the clusters as they were. Throws when ranking leaves a pod pending for which there is room. */
 export const runBurstDrill = async (drill: BurstDrill): Promise<readonly BurstFigures[]> => {
   const { testbed, home, peers, report } = drill;
-  await fragment(drill);
   try {
+    await fragment(drill);
     await setUnranked(drill, true);
     const off = await run(drill, 'off');
     await setUnranked(drill, false);
@@ -268,11 +285,12 @@ export const runBurstDrill = async (drill: BurstDrill): Promise<readonly BurstFi
     return [off, on];
   } finally {
     await setUnranked(drill, false);
-    await testbed.kubectl(home, ['delete', 'namespace', NAMESPACE, '--timeout=120s']);
-    for (const cluster of [home, ...peers]) {
-      await testbed.kubectl(cluster, ['delete', 'namespace', FILLERS, '--timeout=120s']);
-    }
-    for (const peer of peers) await testbed.kubectl(peer, ['delete', 'grantpolicy', 'default']);
+    const remove = async (cluster: string, ...what: string[]): Promise<void> => {
+      await testbed.kubectl(cluster, ['delete', ...what, '--ignore-not-found', '--timeout=120s']);
+    };
+    await remove(home, 'namespace', NAMESPACE);
+    for (const cluster of [home, ...peers]) await remove(cluster, 'namespace', FILLERS);
+    for (const peer of peers) await remove(peer, 'grantpolicy', 'default');
   }
 };
 

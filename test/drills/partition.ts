@@ -243,6 +243,8 @@ export const runPartitionDrill = async (drill: PartitionDrill): Promise<Partitio
   const recorder = recordContainers(testbed, nodes, SAMPLE_MS);
   const marks = { lostAt: 0, backAt: 0, settledAt: 0 };
   try {
+    const isSeen = async (): Promise<true | undefined> => (recorder.samples.length > 1 ? true : undefined);
+    await eventually('the pods are seen before their peer is lost', isSeen, 30_000, 100);
     marks.lostAt = Date.now();
     await lose(drill);
     report(`${how}: ${peer} is lost with ${total} pods, ${statefulPods} of them of a StatefulSet`);

@@ -7,6 +7,7 @@ import { parseCidr } from '../../api/cidr.ts';
 import type { View } from '../../api/v1alpha1/view.ts';
 import { containsJson } from '../../runtime/kube/apply.ts';
 import { killTable, runKillDrill } from '../drills/kill-points.ts';
+import { partitionTable, REDUCED_SIZE, runPartitionDrill } from '../drills/partition.ts';
 import { prepareFluvia } from '../support/fabric.ts';
 import { eventually, fluviactl, FLUVIACTL, runCommand } from '../support/fluviactl.ts';
 import { SEED } from '../support/seed.ts';
@@ -388,6 +389,14 @@ describe('offloading', () => {
       const namespaces = await testbed.kubectl(peer, ['get', 'namespaces', '-o', 'name']);
       expect(namespaces).not.toContain(app.namespace);
     }
+  });
+});
+
+describe('a peer that is lost with its pods', () => {
+  it('others start elsewhere, no ordinal runs twice, and one of each is left on its return', async () => {
+    const report = (line: string): void => void process.stdout.write(`${line}\n`);
+    const drill = { testbed, home, peer: west, how: 'partition', ...REDUCED_SIZE, report } as const;
+    report(partitionTable([await runPartitionDrill(drill)]));
   });
 });
 
