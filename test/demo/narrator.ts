@@ -6,12 +6,13 @@ export class Narrator {
   #number = 0;
 
   /** Runs one step under its title. */
-  async step(title: string, work: () => Promise<void>): Promise<void> {
+  async step<T>(title: string, work: () => Promise<T>): Promise<T> {
     this.#number += 1;
     const started = performance.now();
     process.stdout.write(`\n== ${this.#number}. ${title}\n`);
-    await work();
+    const result = await work();
     process.stdout.write(`   (${((performance.now() - started) / 1000).toFixed(1)} s)\n`);
+    return result;
   }
 
   /** Shows a command that the reader could type. */
