@@ -1,10 +1,21 @@
-import { FINALIZERS, LABELS, PEERS_NAMESPACE } from '../api/labels.ts';
+import { FINALIZERS, LABELS, NAMES, PEERS_NAMESPACE, SYSTEM_NAMESPACE } from '../api/labels.ts';
+import { STORAGE_ANNOTATIONS, STORAGE_LABELS } from '../api/storage-names.ts';
 import type { NamespaceOffloading } from '../api/v1alpha1/namespace-offloading.ts';
 import type { Peer } from '../api/v1alpha1/peer.ts';
 import { fluviaRef } from '../deploy/manifests/refs.ts';
 import type { KubeClient } from '../runtime/kube/client.ts';
 import { isNotFound } from '../runtime/kube/errors.ts';
-import { LEASE, NAMESPACE, NODE, POD, SERVICE_ACCOUNT, type ResourceRef } from '../runtime/kube/resources.ts';
+import {
+  LEASE,
+  NAMESPACE,
+  NODE,
+  PERSISTENT_VOLUME,
+  PERSISTENT_VOLUME_CLAIM,
+  POD,
+  SERVICE_ACCOUNT,
+  type ResourceRef,
+} from '../runtime/kube/resources.ts';
+import type { PersistentVolume } from '../runtime/kube/storage-types.ts';
 import type { KubeObject } from '../runtime/kube/types.ts';
 
 const ABOUT_A_PEER = ['VirtualNode', 'Claim', 'Grant', 'View', 'Offer'] as const;
@@ -13,14 +24,12 @@ const stripFinalizers = async (
   client: KubeClient,
   resource: ResourceRef,
   { metadata }: KubeObject,
-  which: (name: string) => boolean = () => true,
 ): Promise<void> => {
-  const kept = metadata.finalizers?.filter((name) => !which(name)) ?? [];
-  if (kept.length === (metadata.finalizers ?? []).length) {
+  if ((metadata.finalizers ?? []).length === 0) {
     return;
   }
   try {
-    const body = { metadata: { finalizers: kept.length === 0 ? null : kept } };
+    const body = { metadata: { finalizers: null } };
     await client.patch(resource, metadata.name, metadata.namespace, body, { type: 'merge' });
   } catch (error) {
     if (!isNotFound(error)) {
@@ -82,11 +91,35 @@ export const leftThereText = (peer: string, own: string, { twins, pods }: LeftTh
   return `${peer} may not have heard of it. There may be left over there: ${held.join('; ')}. It cleans up by itself when it reaches this cluster again; else run there: fluviactl unpeer ${own}`;
 };
 
-/** A node that stands for the peer: its pods are let go, so that their owners make them again. */
-const removeNode = async (client: KubeClient, name: string): Promise<void> => {
-  for (const pod of await podsOn(client, name)) {
+/** A pod that may run once only: the controller lets it go, once no copy of it can run at the peer any more. */
+const isFenced = ({ metadata }: KubeObject): boolean =>
+  metadata.finalizers?.includes(FINALIZERS.floated) === true;
+
+/** What to tell of fenced pods: a person at this command can't know when the peer stopped them. */
+export const fencedText = (pods: number): string =>
+  `${pods} pod${pods === 1 ? '' : 's'} with onLoss: fence ${pods === 1 ? 'is' : 'are'} held until no copy can run over there any more; the controller lets go within a minute or so (leaseSeconds and stopSeconds of the FloatPolicy). Look: kubectl -n ${SYSTEM_NAMESPACE} get deploy ${NAMES.controller}`;
+
+/** Claims of this cluster whose volumes are at a peer, as `namespace/name`. */
+export const volumesAt = async (client: KubeClient, peer: string): Promise<readonly string[]> => {
+  const { items } = await client.list<PersistentVolume>(PERSISTENT_VOLUME, {
+    labelSelector: STORAGE_LABELS.volume,
+  });
+  const here = items.filter(({ metadata }) => metadata.annotations?.[STORAGE_ANNOTATIONS.location] === peer);
+  const claims = await Promise.all(
+    here.map(async ({ spec }) => {
+      const { namespace = '', name = '' } = spec.claimRef ?? {};
+      const claim = await client.get(PERSISTENT_VOLUME_CLAIM, name, namespace);
+      return claim === undefined ? [] : [`${namespace}/${name}`];
+    }),
+  );
+  return claims.flat().toSorted();
+};
+
+/** A node that stands for the peer: its pods are deleted, so that their owners make them again; fenced ones in their time. */
+const removeNode = async (client: KubeClient, name: string): Promise<number> => {
+  const pods = await podsOn(client, name);
+  for (const pod of pods) {
     const { namespace, uid } = pod.metadata;
-    await stripFinalizers(client, POD, pod, (finalizer) => finalizer === FINALIZERS.floated);
     await client.delete(POD, pod.metadata.name, namespace, {
       gracePeriodSeconds: 0,
       ...(uid === undefined ? {} : { uid }),
@@ -97,6 +130,7 @@ const removeNode = async (client: KubeClient, name: string): Promise<void> => {
   if (node !== undefined) {
     await removeForSure(client, NODE, node);
   }
+  return pods.filter(isFenced).length;
 };
 
 /** What the peer has here as a consumer: its namespaces, its shadows and the account that they are kept by. */
@@ -114,13 +148,14 @@ const removeTwins = async (client: KubeClient, clusterID: string): Promise<void>
 /**
  * Removes a peer that is gone for good, where the controller can't end the peering in good order, or not yet: its objects,
  * the nodes that stand for it with the pods bound to them, its twins. Asks nobody but this cluster's API server and waits
- * for no finalizer.
+ * for no finalizer. Returns how many pods are still held by the fence.
  */
-export const forgetPeer = async (client: KubeClient, peer: string): Promise<void> => {
+export const forgetPeer = async (client: KubeClient, peer: string): Promise<number> => {
   const resource = fluviaRef('Peer');
   const object = await client.get<Peer & KubeObject>(resource, peer);
+  let fenced = 0;
   for (const node of await nodesOf(client, peer)) {
-    await removeNode(client, node);
+    fenced += await removeNode(client, node);
   }
   for (const kind of ABOUT_A_PEER) {
     const ref = fluviaRef(kind);
@@ -133,4 +168,5 @@ export const forgetPeer = async (client: KubeClient, peer: string): Promise<void
     await removeTwins(client, object.spec.clusterID);
     await removeForSure(client, resource, object);
   }
+  return fenced;
 };

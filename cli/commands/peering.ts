@@ -15,7 +15,7 @@ import {
   type ClusterFlags,
 } from '../context.ts';
 import { usageError } from '../exit.ts';
-import { forgetPeer, leftThereText, readLeftThere } from '../forget-peer.ts';
+import { fencedText, forgetPeer, leftThereText, readLeftThere, volumesAt } from '../forget-peer.ts';
 import { positive, repeatable, seconds } from '../flags.ts';
 import { requireInstallation } from '../installation.ts';
 import { peeringProgress, type PeerSide } from '../peer-progress.ts';
@@ -297,7 +297,19 @@ const unpeerOne = async (
     });
   }
   const isForgotten = flags.forget === true || flags.force === true;
+  const volumes = await volumesAt(cluster.client, name);
+  if (volumes.length > 0 && !isForgotten) {
+    throw new FluviaError(
+      ERROR_CODES.CONFLICT,
+      `volumes are at ${name} and would go with the peering: ${volumes.join(', ')}`,
+      {
+        kind: 'terminal',
+        hint: 'move each: fluviactl move volume CLAIM -n NAMESPACE --to PEER; or delete their claims; or give them up: --force',
+      },
+    );
+  }
   const peer = await cluster.client.get<Peer>(PEER, name);
+  let fenced = 0;
   const there = await readLeftThere(cluster.client, name);
   await cli.steps.run(`Peering with ${name} has ended`, async (note) => {
     try {
@@ -308,9 +320,17 @@ const unpeerOne = async (
         throw error;
       }
       note('forgetting it');
-      await forgetPeer(cluster.client, name);
+      fenced = await forgetPeer(cluster.client, name);
     }
   });
+  if (fenced > 0) {
+    cli.steps.warn(fencedText(fenced));
+  }
+  if (volumes.length > 0) {
+    cli.steps.warn(
+      `volumes were at ${name}: ${volumes.join(', ')}. One that a pod waits for comes back from its freshest copy; without a VolumeReplica there is none.`,
+    );
+  }
   const isToldThere = flags.remoteKubeconfig !== undefined || flags.remoteContext !== undefined;
   if (peer?.status?.link?.state !== 'Up' && !isToldThere) {
     cli.steps.warn(leftThereText(name, clusterName, there));

@@ -2,7 +2,15 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fluviaRef } from '../../deploy/manifests/refs.ts';
 import { EXAMPLES } from '../../deploy/spec/examples.ts';
 import { createKubeClient, type KubeClient } from '../../runtime/kube/client.ts';
-import { LEASE, NAMESPACE, NODE, POD, SERVICE_ACCOUNT } from '../../runtime/kube/resources.ts';
+import {
+  LEASE,
+  NAMESPACE,
+  NODE,
+  PERSISTENT_VOLUME,
+  PERSISTENT_VOLUME_CLAIM,
+  POD,
+  SERVICE_ACCOUNT,
+} from '../../runtime/kube/resources.ts';
 import type { TestApiServer } from './apiserver.ts';
 import { startControlPlane } from './control-plane.ts';
 import { waitUntil } from './home-objects.ts';
@@ -124,6 +132,37 @@ describe('unpeer of a dead peer', () => {
     expect(err).toContain('fluviactl unpeer east --forget');
   });
 
+  it('while a volume is there is refused, and says which', async () => {
+    await client.create(PERSISTENT_VOLUME_CLAIM, {
+      metadata: { name: 'db', namespace: 'default' },
+      spec: {
+        storageClassName: 'fluvia',
+        volumeName: 'fluvia-v1',
+        accessModes: ['ReadWriteOnce'],
+        resources: { requests: { storage: '1Gi' } },
+      },
+    } as never);
+    await client.create(PERSISTENT_VOLUME, {
+      metadata: {
+        name: 'fluvia-v1',
+        labels: { 'fluvia.dev/volume': 'v1' },
+        annotations: { 'fluvia.dev/location': 'east', 'fluvia.dev/epoch': '1' },
+      },
+      spec: {
+        storageClassName: 'fluvia',
+        capacity: { storage: '1Gi' },
+        accessModes: ['ReadWriteOnce'],
+        hostPath: { path: '/nowhere' },
+        claimRef: { namespace: 'default', name: 'db' },
+      },
+    } as never);
+    const { code, err } = await runIn(server.kubeconfig, ['unpeer', 'east', '--timeout', '1s']);
+    expect([code, err]).toEqual([
+      1,
+      expect.stringMatching(/volumes are at east .*: default\/db\nNext: {2}move each: fluviactl move volume/),
+    ]);
+  });
+
   it('with --forget leaves nothing here, and says what may be left there', async () => {
     const argv = ['unpeer', 'east', '--forget', '--timeout', '2s'];
     const { code, err, out } = await runIn(server.kubeconfig, argv);
@@ -131,13 +170,15 @@ describe('unpeer of a dead peer', () => {
     expect([code, out]).toEqual([0, 'east is no peer any more.\n']);
     expect(err).toContain('namespaces default-east; 1 pod of this cluster, perhaps running; Peer home');
     expect(err).toContain('run there: fluviactl unpeer home');
+    expect(err).toContain('volumes were at east: default/db.');
+    expect(err).toContain('1 pod with onLoss: fence is held until no copy can run over there any more');
     await waitUntil('nothing is left', async () => (await about('east')).length === 0, 30_000);
   });
 
-  it('takes from its pods the finalizer that is ours, and no other', async () => {
+  it('deletes its pods, and leaves those that are fenced to the controller', async () => {
     const pod = await client.get(POD, 'web-east', 'default');
     expect(pod?.metadata.deletionTimestamp).toBeDefined();
-    expect(pod?.metadata.finalizers).toEqual(['x.example/own']);
+    expect(pod?.metadata.finalizers).toEqual(['fluvia.dev/floated', 'x.example/own']);
   });
 
   it('touches nothing of another peer', async () => {

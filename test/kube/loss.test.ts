@@ -3,6 +3,7 @@ import { SHADOW_STATUS, SHADOWS, TWINS } from '../../api/collections.ts';
 import { fenceSpanMs } from '../../api/fence.ts';
 import { FENCE_ANSWERS, FENCE_ASKS, FENCE_ID } from '../../api/fence-collections.ts';
 import { FINALIZERS, LABELS, VIRTUAL_NODE_TAINT } from '../../api/labels.ts';
+import { forgetPeer } from '../../cli/forget-peer.ts';
 import { NETWORK_CONFIG } from '../../offloading/consumer/home.ts';
 import { startConsumer } from '../../offloading/consumer/start.ts';
 import { systemClock } from '../../runtime/clock.ts';
@@ -34,6 +35,7 @@ const term = new AbortController();
 let server: TestApiServer;
 let client: KubeClient;
 let east: FakePeer;
+let west: FakePeer;
 
 const pods = async (): Promise<Pod[]> => (await client.list<Pod>(resources.POD, { namespace: 'shop' })).items;
 const podNamed = (name: string): Promise<Pod | undefined> => client.get<Pod>(resources.POD, name, 'shop');
@@ -90,7 +92,7 @@ beforeAll(async () => {
   await makeWebhook(client);
   for (const name of Object.keys(IDS)) await makePeer(client, name, await freePort());
   const peers = Object.entries(IDS).map(([name, id]) => createFakePeer(name, id, term.signal));
-  [east] = peers as [FakePeer, FakePeer];
+  [east, west] = peers as [FakePeer, FakePeer];
   await startConsumer(
     {
       client,
@@ -168,6 +170,24 @@ describe('home and a lost peer', () => {
     lastAnswerAt = performance.now();
   });
 
+  it('makes a node again that a person deleted: its pods stay, and what they are held by', async () => {
+    const uid = (await client.get<Node>(resources.NODE, 'fluvia-east'))?.metadata.uid;
+    await client.delete(resources.NODE, 'fluvia-east');
+    await waitUntil('it is there again', async () => {
+      const node = await client.get<Node>(resources.NODE, 'fluvia-east');
+      return node?.metadata.uid !== uid && isReady(node);
+    });
+    const after = new Map((await pods()).map((pod) => [pod.metadata.uid, pod]));
+    for (const { metadata } of before) {
+      expect(after.get(metadata.uid)?.metadata.finalizers).toEqual(metadata.finalizers);
+      expect(after.get(metadata.uid)?.metadata.deletionTimestamp).toBeUndefined();
+    }
+    ask(3);
+    await waitUntil('an answer', () => answered()?.asks['controller'] === 3);
+    expect(answered()?.pods).toHaveLength(3);
+    lastAnswerAt = performance.now();
+  });
+
   it('replaces after the grace time what may be doubled, and leaves a bare pod', async () => {
     east.setUp(false);
     await waitUntil(
@@ -208,10 +228,37 @@ describe('home and a lost peer', () => {
 
   it('on return has withdrawn the surplus and lists nothing that was let go', async () => {
     east.setUp(true);
-    ask(3);
-    await waitUntil('an answer', () => answered()?.asks['controller'] === 3);
+    ask(4);
+    await waitUntil('an answer', () => answered()?.asks['controller'] === 4);
     expect(answered()?.pods).toEqual([]);
     await waitUntil('only the bare pod is left there', () => east.sent(SHADOWS).items.size === 1);
     expect([...east.sent(SHADOWS).items.keys()]).toEqual(['shop/solo']);
+  });
+
+  it('forgets a peer for good, and holds its fence pods until no copy can run there any more', async () => {
+    const atWest = (await pods()).filter((pod) => pod.metadata.name.startsWith('db'));
+    expect(atWest.map((pod) => pod.spec.nodeName)).toEqual(Array(3).fill('fluvia-west'));
+    const askedAt = performance.now();
+    west.tell(FENCE_ASKS).set(FENCE_ID, { asks: { controller: 1 } });
+    const listed = () => west.sent(FENCE_ANSWERS).items.get(FENCE_ID)?.pods;
+    await waitUntil('west may run them', () => listed()?.length === 3);
+    west.setUp(false);
+    expect(await forgetPeer(client, 'west')).toBe(3);
+    await waitUntil(
+      'its node is gone',
+      async () => (await client.get(resources.NODE, 'fluvia-west')) === undefined,
+    );
+    const uids = new Set(atWest.map((pod) => pod.metadata.uid));
+    const isFresh = async (name: string): Promise<boolean> => {
+      const pod = await podNamed(name);
+      return pod !== undefined && !uids.has(pod.metadata.uid) && pod.spec.nodeName !== undefined;
+    };
+    let first: number | undefined;
+    await waitUntil('others take their places', async () => {
+      const fresh = await Promise.all(['db-0', 'db-1', 'db-2'].map(isFresh));
+      if (fresh.includes(true)) first ??= performance.now();
+      return !fresh.includes(false);
+    });
+    expect((first ?? 0) - askedAt).toBeGreaterThanOrEqual(fenceSpanMs(LEASE_SECONDS, STOP_SECONDS));
   });
 });
