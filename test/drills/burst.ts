@@ -42,15 +42,15 @@ const PODS = 60;
 /** Sizes of pods and of pieces that are left free, in units of this; grants are multiples of 10 millicores. */
 const UNIT_MILLICORES = 10;
 /**
- * Left free on each node, by cluster (home first); further nodes are filled up. The first peer has room for a pod of 16 by its
- * sum, but no node that takes one.
+ * Left free on each node, by cluster (home first); further nodes are filled up. By its sum each peer has room for a pod of 16,
+ * and looks emptier than home does; but only home has a node that takes one.
  */
-const FREE_UNITS: readonly (readonly number[])[] = [[16], [15, 15], [120, 6]];
-/** 140 of the 172 units that are free. */
-const SIZES: readonly number[] = Array.from(
-  { length: PODS },
-  (_, i) => [16, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 1][i % 12] ?? 1,
-);
+const FREE_UNITS: readonly (readonly number[])[] = [[70], [15, 15], [15, 15]];
+/** 115 of the 130 units that are free. */
+const SIZES: readonly number[] = Array.from({ length: PODS }, (_, i) => {
+  if (i % 20 === 0) return 16;
+  return i % 6 === 5 ? 2 : 1;
+});
 const LOOK_AFTER_MS = 30_000;
 /** Pods with this label aren't seen by Fluvia's admission while the drill runs. */
 const UNRANKED = 'drills.fluvia.dev/unranked';
