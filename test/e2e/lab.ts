@@ -184,8 +184,13 @@ export const tunnelBytes = async (testbed: Testbed, cluster: string): Promise<nu
   return sum;
 };
 
-/** Installs Fluvia in every cluster with the plan's view pools. */
-export const installAll = async (testbed: Testbed, plan: LabPlan, image: string): Promise<void> => {
+/** Installs Fluvia in every cluster with the plan's view pools; the clusters of `stores` keep copies for their peers. */
+export const installAll = async (
+  testbed: Testbed,
+  plan: LabPlan,
+  image: string,
+  stores: readonly string[] = [],
+): Promise<void> => {
   await Promise.all(
     plan.clusters.map(({ name, viewPool }) =>
       fluviactl([
@@ -199,6 +204,7 @@ export const installAll = async (testbed: Testbed, plan: LabPlan, image: string)
         '--view-pool',
         viewPool,
         '--wait',
+        ...(stores.includes(name) ? ['--object-store'] : []),
       ]),
     ),
   );

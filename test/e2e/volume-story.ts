@@ -1,0 +1,409 @@
+/**
+ * A database's life on real clusters, told in order: its volume is made at a peer, copied to another, moved there by hand,
+ * lost with that peer, taken over from the copy, moved back when the peer has returned, and deleted everywhere.
+ *
+ * The database is a writer of numbered rows, each on disk before the next, so that what is lost or written twice shows.
+ */
+import { expect } from 'vitest';
+import { eventually, fluviactl } from '../support/fluviactl.ts';
+import type { Testbed } from '../testbed/testbed.ts';
+
+export interface VolumeStory {
+  readonly testbed: Testbed;
+  readonly home: string;
+  /** Peer where the volume is made. Both peers have a store and are peered with home and with each other. */
+  readonly source: string;
+  readonly target: string;
+  /** How the peer that holds the volume is lost: `partition` leaves its writer running, `kill` is a power cut. */
+  readonly how: 'partition' | 'kill';
+  /** Seconds, written into VolumeReplica and FloatPolicy. */
+  readonly times: {
+    readonly interval: number;
+    readonly lease: number;
+    readonly stop: number;
+    readonly hysteresis: number;
+    readonly grace: number;
+  };
+  readonly report: (line: string) => void;
+}
+
+/** What a run showed, seconds. */
+export interface VolumeFigures {
+  created: number;
+  copied: number;
+  moved: number;
+  failedOver: number;
+  /** Rows acknowledged before the loss that the surviving line lacks. */
+  rowsLost: number;
+  /** From the cut of the point that was restored until the loss. */
+  ageAtLoss: number;
+  returned: number;
+  movedBack: number;
+  deleted: number;
+}
+
+/** For a run of its own. */
+export const FULL_TIMES = { interval: 10, lease: 20, stop: 15, hysteresis: 5, grace: 30 } as const;
+/** The same within `npm test`. */
+export const REDUCED_TIMES = { interval: 10, lease: 6, stop: 6, hysteresis: 2, grace: 4 } as const;
+
+const NAMESPACE = 'ledger';
+const CLAIM = 'data-db-0';
+const ROWS_PER_SECOND = 5;
+
+/** Row: number, start of the writer that wrote it, time. A writer goes on after the last whole row. */
+const WRITER = [
+  'start=$(date +%s)',
+  'n=$(tail -n 1 /data/rows 2>/dev/null | cut -d " " -f 1)',
+  'n=${n:-0}',
+  'while :; do n=$((n+1)); echo "$n $start $(date +%s)" >> /data/rows; sync /data/rows; sleep 0.2; done',
+].join('; ');
+
+interface Row {
+  readonly n: number;
+  readonly writer: string;
+  readonly at: number;
+}
+
+interface Point {
+  readonly peer: string;
+  readonly sequence: number;
+  readonly consistency: string;
+  readonly cutAt: string;
+  readonly bytesScanned: number;
+  readonly bytesSent: number;
+  readonly salvage?: boolean;
+}
+
+interface ReplicaStatus {
+  readonly points?: readonly Point[];
+  readonly lastAttemptAt?: string;
+  readonly conditions?: readonly {
+    readonly type: string;
+    readonly reason: string;
+    readonly message: string;
+  }[];
+}
+
+const database = (): readonly object[] => [
+  {
+    apiVersion: 'apps/v1',
+    kind: 'StatefulSet',
+    metadata: { name: 'db', namespace: NAMESPACE },
+    spec: {
+      serviceName: 'db',
+      replicas: 1,
+      selector: { matchLabels: { app: 'db' } },
+      template: {
+        metadata: { labels: { app: 'db' } },
+        spec: {
+          terminationGracePeriodSeconds: 1,
+          containers: [
+            {
+              name: 'db',
+              image: 'fluvia.local/busybox:1',
+              command: ['/bin/sh', '-c', WRITER],
+              volumeMounts: [{ name: 'data', mountPath: '/data' }],
+              resources: { requests: { cpu: '10m', memory: '8Mi' } },
+            },
+          ],
+        },
+      },
+      volumeClaimTemplates: [
+        {
+          metadata: { name: 'data' },
+          spec: {
+            storageClassName: 'fluvia',
+            accessModes: ['ReadWriteOnce'],
+            resources: { requests: { storage: '100Mi' } },
+          },
+        },
+      ],
+    },
+  },
+];
+
+const seconds = (ms: number): number => Math.round(ms / 100) / 10;
+
+/** The story's chapters; each stands on the ones before it. */
+export const volumeStory = (story: VolumeStory) => {
+  const { testbed, home, source, target, times, how, report } = story;
+  const figures: Partial<VolumeFigures> = {};
+  /** Newest row that was seen, by which what comes later is judged. */
+  let before: readonly Row[] = [];
+
+  const ours = (...args: readonly string[]): Promise<string> =>
+    testbed.kubectl(home, ['-n', NAMESPACE, ...args]);
+  const apply = (...items: readonly object[]): Promise<string> =>
+    testbed.kubectl(home, ['apply', '-f', '-'], {
+      input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items }),
+    });
+  const rows = async (): Promise<readonly Row[]> =>
+    (await ours('exec', 'db-0', '--', 'cat', '/data/rows'))
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => {
+        const [n, writer = '', at] = line.split(' ');
+        return { n: Number(n), writer, at: Number(at) };
+      });
+  /** Every row once, in order: nothing is missing, and nobody wrote beside. */
+  const expectWhole = (list: readonly Row[]): void =>
+    expect(list.map(({ n }) => n)).toEqual(list.map((_, index) => index + 1));
+  const placeholder = async (): Promise<Record<string, string>> => {
+    const name = await ours('get', 'pvc', CLAIM, '-o', 'jsonpath={.spec.volumeName}');
+    const volume = JSON.parse(await testbed.kubectl(home, ['get', 'pv', name, '-o', 'json'])) as {
+      metadata: { annotations?: Record<string, string> };
+    };
+    return volume.metadata.annotations ?? {};
+  };
+  const replica = async (): Promise<ReplicaStatus> =>
+    (JSON.parse(await ours('get', 'volumereplica', 'db', '-o', 'json')) as { status?: ReplicaStatus })
+      .status ?? {};
+  const pointsAt = async (peer: string): Promise<readonly Point[]> =>
+    ((await replica()).points ?? []).filter((point) => point.peer === peer && point.salvage !== true);
+  /** Waits for a pod that writes at `peer`, and gives its rows. */
+  const writesAt = async (peer: string, timeoutMs: number): Promise<readonly Row[]> => {
+    await eventually(
+      `db-0 is Ready at ${peer}`,
+      async () => {
+        const pod = JSON.parse(await ours('get', 'pod', 'db-0', '-o', 'json')) as {
+          metadata: { deletionTimestamp?: string };
+          spec: { nodeName?: string };
+          status: { conditions?: { type: string; status: string; message?: string }[] };
+        };
+        const isReady = pod.status.conditions?.some((c) => c.type === 'Ready' && c.status === 'True');
+        const isThere = pod.spec.nodeName === `fluvia-${peer}`;
+        if (isReady === true && isThere && pod.metadata.deletionTimestamp === undefined) return true;
+        throw new Error(`${pod.spec.nodeName ?? 'no node'}: ${JSON.stringify(pod.status.conditions)}`);
+      },
+      timeoutMs,
+      250,
+    );
+    return eventually('rows are written', async () => {
+      const list = await rows();
+      return list.length > 0 && list.at(-1)?.writer !== before.at(-1)?.writer ? list : undefined;
+    });
+  };
+  const cordon = (peer: string, cordoned: boolean): Promise<string> =>
+    testbed.kubectl(home, [
+      'patch',
+      'virtualnode',
+      `fluvia-${peer}`,
+      '--type=merge',
+      '-p',
+      JSON.stringify({ spec: { cordoned } }),
+    ]);
+  const move = (to: string): Promise<string> =>
+    fluviactl([
+      'move',
+      'volume',
+      CLAIM,
+      '-n',
+      NAMESPACE,
+      '--to',
+      to,
+      '--timeout',
+      '4m',
+      '--kubeconfig',
+      testbed.kubeconfigPath(home),
+    ]);
+  const others = testbed.clusters.map(({ name }) => name).filter((name) => name !== target);
+
+  return {
+    figures,
+
+    /** A volume is made where its first pod lands, by that cluster's own provisioner. */
+    async create(): Promise<void> {
+      await apply(
+        {
+          apiVersion: 'fluvia.dev/v1alpha1',
+          kind: 'FloatPolicy',
+          metadata: { name: 'default' },
+          spec: {
+            hysteresisSeconds: times.hysteresis,
+            graceSeconds: times.grace,
+            leaseSeconds: times.lease,
+            stopSeconds: times.stop,
+          },
+        },
+        { apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAMESPACE } },
+      );
+      await fluviactl([
+        'offload',
+        'namespace',
+        NAMESPACE,
+        '--kubeconfig',
+        testbed.kubeconfigPath(home),
+        '--strategy',
+        'remote',
+      ]);
+      await cordon(target, true);
+      const began = Date.now();
+      try {
+        await apply(...database(), {
+          apiVersion: 'fluvia.dev/v1alpha1',
+          kind: 'VolumeReplica',
+          metadata: { name: 'db', namespace: NAMESPACE },
+          spec: { claimName: CLAIM, peers: [source, target], intervalSeconds: times.interval },
+        });
+        before = await writesAt(source, 90_000);
+      } finally {
+        await cordon(target, false);
+      }
+      figures.created = seconds(Date.now() - began);
+      report(`volume: made at ${source}, its pod writes after ${figures.created} s`);
+      expect((await placeholder())['fluvia.dev/location']).toBe(source);
+      expect(
+        await testbed.kubectl(source, [
+          'get',
+          'pvc',
+          '-n',
+          NAMESPACE,
+          CLAIM,
+          '-o',
+          'jsonpath={.status.phase}',
+        ]),
+      ).toBe('Bound');
+    },
+
+    /** Copies go to the other peer's store, from filesystem snapshots. */
+    async copy(): Promise<void> {
+      const began = Date.now();
+      const points = await eventually(
+        `two points at ${target}`,
+        async () => {
+          const found = await pointsAt(target);
+          return found.length >= 2 ? found : undefined;
+        },
+        90_000,
+      );
+      figures.copied = seconds(Date.now() - began);
+      report(`volume: two points at ${target} after ${figures.copied} s more`);
+      expect(points.map(({ consistency }) => consistency)).toEqual(points.map(() => 'FilesystemSnapshot'));
+      // the very first copy, of a volume that may still be empty, is one of them
+      expect(points.at(-1)?.sequence).toBe(1);
+    },
+
+    /** A planned move loses no row. */
+    async move(): Promise<void> {
+      before = await rows();
+      const began = Date.now();
+      expect(await move(target)).toContain(`The volume is at ${target}`);
+      const after = await writesAt(target, 60_000);
+      figures.moved = seconds(Date.now() - began);
+      report(`volume: moved to ${target}, its pod writes there after ${figures.moved} s`);
+      expect(after.length).toBeGreaterThan(before.length);
+      expectWhole(after);
+    },
+
+    /** The peer that holds the volume is lost: the pod goes on at the other one, from its freshest point. */
+    async lose(): Promise<void> {
+      const [copy] = await eventually(
+        `a point at ${source} with rows`,
+        async () => {
+          const found = await pointsAt(source);
+          return (found[0]?.bytesScanned ?? 0) > 0 ? found : undefined;
+        },
+        90_000,
+      );
+      expect(copy?.consistency).toBe('FilesystemSnapshot');
+      const { lastAttemptAt = '' } = await replica();
+      const flight = Date.parse(lastAttemptAt) - Date.parse((await pointsAt(source))[0]?.cutAt ?? '');
+      before = await rows();
+      const lostAt = Date.now();
+      if (how === 'kill') await testbed.kill(target);
+      else for (const name of others) await testbed.partition(name, target);
+      const after = await writesAt(source, 180_000);
+      figures.failedOver = seconds(Date.now() - lostAt);
+      expectWhole(after);
+      const restored = after.findLast(({ writer }) => writer === before.at(-1)?.writer);
+      figures.rowsLost = (before.at(-1)?.n ?? 0) - (restored?.n ?? 0);
+      const end = JSON.parse((await placeholder())['fluvia.dev/last-move'] ?? '{}') as {
+        kind?: string;
+        cutAt?: string;
+        message?: string;
+      };
+      expect(end.kind).toBe('failover');
+      figures.ageAtLoss = seconds(lostAt - Date.parse(end.cutAt ?? ''));
+      report(
+        `volume: ${target} lost (${how}); ${source} writes after ${figures.failedOver} s, ${figures.rowsLost} rows are lost, ` +
+          `the copy was ${figures.ageAtLoss} s old: ${end.message ?? ''}`,
+      );
+      expect(restored).toBeDefined();
+      const most = (times.interval + flight / 1000 + 2) * ROWS_PER_SECOND;
+      expect(figures.rowsLost).toBeLessThanOrEqual(most);
+      const { conditions = [] } = await replica();
+      const moved = conditions.find(({ type }) => type === 'Moved');
+      expect(moved?.reason).toBe('FailedOver');
+      expect(moved?.message).toMatch(/cut at .*, \d+ s before \S+ was heard last$/);
+      before = after;
+    },
+
+    /** The peer returns: what it wrote last is kept, and a move back works by a delta and loses no row. */
+    async moveBack(afterReturn: () => Promise<void> = () => Promise.resolve()): Promise<void> {
+      const began = Date.now();
+      if (how === 'kill') await testbed.start(target);
+      else for (const name of others) await testbed.heal(name, target);
+      await testbed.kubectl(home, ['wait', `peer/${target}`, '--for=condition=Ready', '--timeout=120s']);
+      await afterReturn();
+      figures.returned = seconds(Date.now() - began);
+      await eventually(
+        `the store of ${target} is ready`,
+        async () => {
+          before = await rows();
+          const stdout = await move(target);
+          expect(stdout).toContain(`The volume is at ${target}`);
+          return true;
+        },
+        120_000,
+        2000,
+      );
+      const after = await writesAt(target, 60_000);
+      figures.movedBack = seconds(Date.now() - began);
+      report(
+        `volume: ${target} is back after ${figures.returned} s, the volume is there again after ${figures.movedBack} s`,
+      );
+      expect(after.length).toBeGreaterThan(before.length);
+      expectWhole(after);
+      expect(after.slice(0, before.length)).toEqual(before);
+      const points = (await replica()).points ?? [];
+      expect(points.filter(({ salvage, peer }) => salvage === true && peer === target)).toHaveLength(1);
+      const delta = points.find(
+        ({ peer, consistency, salvage }) => peer === target && consistency === 'Stopped' && salvage !== true,
+      );
+      expect(delta?.bytesSent).toBeGreaterThan(0);
+    },
+
+    /** With its claim the volume goes, at every peer. */
+    async remove(): Promise<void> {
+      const began = Date.now();
+      await ours('delete', 'statefulset', 'db');
+      await ours('delete', 'volumereplica', 'db');
+      await ours('delete', 'pvc', CLAIM);
+      await eventually(
+        'no placeholder is left',
+        async () => {
+          const left = await testbed.kubectl(home, ['get', 'pv', '-l', 'fluvia.dev/volume', '-o', 'name']);
+          return left === '' ? true : undefined;
+        },
+        90_000,
+      );
+      for (const peer of [source, target])
+        await eventually(`nothing of it is left at ${peer}`, async () => {
+          const left = await testbed.kubectl(peer, [
+            'get',
+            'pvc,job,secret,pod',
+            '-n',
+            NAMESPACE,
+            '-o',
+            'name',
+          ]);
+          return /data-db-0|mover|db-0/.test(left) ? undefined : true;
+        });
+      figures.deleted = seconds(Date.now() - began);
+      await testbed.kubectl(home, ['delete', 'namespace', NAMESPACE, '--timeout=120s']);
+      await testbed.kubectl(home, ['delete', 'floatpolicy', 'default']);
+      report(`volume: gone everywhere after ${figures.deleted} s`);
+    },
+  };
+};
