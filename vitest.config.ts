@@ -12,7 +12,7 @@ export default defineConfig({
           ],
           exclude: ['test/{host,kube,e2e}/**', 'test/drills/volumes.test.ts', 'node_modules/**'],
           // far more than any needs: a busy machine must not fail a test
-          testTimeout: 30_000,
+          testTimeout: 90_000,
           // Modules are loaded once for all files of a worker; no unit test replaces or changes one.
           isolate: false,
         },
