@@ -42,6 +42,7 @@ import {
   snapshotNode,
   type ClusterSnapshot,
 } from './snapshot.ts';
+import { REDUCED_TIMES, volumeStory } from './volume-story.ts';
 
 interface AgentSpec {
   readonly hostNetwork?: boolean;
@@ -95,7 +96,7 @@ const crossPairs = (): (readonly [LabPod, LabPod])[] =>
 
 beforeAll(async () => {
   process.stdout.write(`seed ${SEED}: ${JSON.stringify(plan.clusters)}\n`);
-  testbed = await Testbed.up({ name: TESTBED, clusters: plan.clusters });
+  testbed = await Testbed.up({ name: TESTBED, clusters: plan.clusters, storage: true });
   image = await prepareFluvia(testbed, names);
   await isolateApiServers(testbed);
   // a node's CNI makes its bridge with the first pod and leaves it: it belongs to what was there before
@@ -160,7 +161,7 @@ describe('bad input', () => {
 
 describe('install', () => {
   it('brings up agents and controllers as pods of the real kubelets', async () => {
-    await installAll(testbed, plan, image);
+    await installAll(testbed, plan, image, [east, west]);
     pods = await makeLabPods(testbed);
     for (const cluster of names) {
       const agents = await fluviaPods(testbed, cluster, 'fluvia-agent');
@@ -398,6 +399,23 @@ describe('a peer that is lost with its pods', () => {
     const drill = { testbed, home, peer: west, how: 'partition', ...REDUCED_SIZE, report } as const;
     report(partitionTable([await runPartitionDrill(drill)]));
   });
+});
+
+describe('a volume', () => {
+  let story: ReturnType<typeof volumeStory>;
+
+  it('is made at a peer, by a real provisioner, where its pod runs', async () => {
+    const report = (line: string): void => void process.stdout.write(`${line}\n`);
+    const names = { home, source: east, target: west };
+    story = volumeStory({ testbed, ...names, how: 'partition', times: REDUCED_TIMES, report });
+    await story.create();
+  });
+
+  it('is copied from filesystem snapshots', () => story.copy());
+  it('moves as planned without losing a row', () => story.move());
+  it('is taken over from its freshest copy when its peer is cut off', () => story.lose());
+  it('goes back when the peer has returned, and keeps what that one wrote last', () => story.moveBack());
+  it('goes with its claim, at every peer', () => story.remove());
 });
 
 describe('kill -9 at seeded moments', () => {
