@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Job } from '../../runtime/kube/storage-types.ts';
 import type { Pod } from '../../runtime/kube/types.ts';
-import { transferStatus } from './plan-transfer.ts';
+import { isEnded, mostMovers, transferStatus } from './plan-transfer.ts';
 
 const job = (...conditions: readonly { readonly type: string; readonly reason?: string }[]): Job =>
   ({
@@ -68,5 +68,17 @@ describe('what is told of a transfer', () => {
       bytesDone: 5,
       bytesTotal: 10,
     });
+  });
+});
+
+describe('movers at once', () => {
+  it('are few for copies, and a restore finds room beside them', () => {
+    expect(mostMovers('restore')).toBeGreaterThan(mostMovers('backup'));
+    expect(mostMovers('maintain')).toBe(mostMovers('backup'));
+    expect(
+      [job(), job({ type: 'FailureTarget' }), job({ type: 'Failed' }), job({ type: 'Complete' })].map(
+        isEnded,
+      ),
+    ).toEqual([false, false, true, true]);
   });
 });

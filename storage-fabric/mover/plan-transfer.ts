@@ -124,6 +124,19 @@ export const transferJob = (place: TransferPlace, item: TransferItem): Job => {
   };
 };
 
+/** Copies of one consumer at once: movers are beside its grant, and so must be few. */
+const MOST_COPIES = 8;
+
+/** How many movers of one consumer may run at once where this one is to begin; a restore, which pods wait for, finds room. */
+export const mostMovers = (action: TransferItem['action']): number =>
+  action === 'restore' ? 2 * MOST_COPIES : MOST_COPIES;
+
+/** Whether a Job has ended, well or not. */
+export const isEnded = ({ status }: Job): boolean =>
+  status?.conditions?.some(
+    ({ type, status: is }) => (type === 'Complete' || type === 'Failed') && is === 'True',
+  ) ?? false;
+
 const failed = (reason: string, message: string): TransferStatus => ({
   phase: 'Failed',
   reason: reason.slice(0, 128),

@@ -21,6 +21,8 @@ import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import type { ProviderSide } from '../provider-side.ts';
 import { FIELD_MANAGER } from '../volumes/home-volumes.ts';
 import {
+  isEnded,
+  mostMovers,
   transferJob,
   transferSecret,
   transferStatus,
@@ -117,6 +119,13 @@ export const startTransfers = (
       .filter((pod) => pod.metadata.labels?.[STORAGE_LABELS.volume] === item.volume && keyOf(pod) !== key)
       .filter((pod) => isIn(clusterID, pod) && !['Succeeded', 'Failed'].includes(pod.status?.phase ?? ''));
     if (others.length > 0) return { phase: 'Pending', message: 'waiting for an earlier mover to end' };
+    const running = jobs.list().filter((job) => isIn(clusterID, job) && !isEnded(job)).length;
+    const most = mostMovers(item.action);
+    if (running >= most)
+      return {
+        phase: 'Pending',
+        message: `waiting for one of ${running} movers to end: ${most} may run at once`,
+      };
     const [, transferID = ''] = key.split('/');
     return { clusterID, transferID, name: nameOf(key), twin, image: deps.image, storeAddress };
   };

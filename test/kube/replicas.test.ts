@@ -312,4 +312,34 @@ describe('the peer that runs a mover', () => {
     expect(await stage.admin.get(resources.SECRET, name, 'shop-east')).toBeUndefined();
     await until('it is forgotten', () => !east.sent(TRANSFER_STATUS).items.has('t1'));
   });
+
+  it('runs a few of a consumer at once, and the rest in their time', async () => {
+    const jobs = async () => (await stage.admin.list<Job>(resources.JOB, { namespace: 'shop-east' })).items;
+    const all = Array.from({ length: 10 }, (_, index) => `many-${index}`);
+    for (const name of all) {
+      const volume = volumeIdOf(name);
+      east.tell(VOLUMES).set(volume, {
+        namespace: 'store',
+        claimName: name,
+        uid: name,
+        size: '1Gi',
+        accessModes: ['ReadWriteOnce'],
+        volumeMode: 'Filesystem',
+        epoch: 1,
+        state: 'active',
+      });
+      await until('it is claimed', async () => (await stage.claimOf(name, 'shop-east')) !== undefined);
+      east.tell(TRANSFERS).set(name, { ...transfer, volume, claimName: name });
+    }
+    const waiting = () =>
+      all.filter((name) => (east.sent(TRANSFER_STATUS).items.get(name)?.message ?? '').includes('8 may run'));
+    await until('eight run and two wait', async () => (await jobs()).length === 8 && waiting().length === 2);
+    const [late = ''] = waiting();
+    const done = all.find((name) => !waiting().includes(name)) ?? '';
+    east.tell(TRANSFERS).delete(done);
+    await until('the next begins', () => !waiting().includes(late) || waiting().length === 1);
+    expect((await jobs()).length).toBeLessThanOrEqual(8);
+    for (const name of all) east.tell(TRANSFERS).delete(name);
+    await until('all are gone', async () => (await jobs()).length === 0);
+  }, 60_000);
 });
