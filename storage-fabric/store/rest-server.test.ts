@@ -16,14 +16,16 @@ const TENANT = 'abcdefghijklmnopqrstuvwxyz';
 const VOLUME = 'v0123456789abcdef';
 const ROOT = `/${TENANT}/${VOLUME}/`;
 const KEY = randomBytes(32);
-const TOKEN = signToken(KEY, {
-  tenant: TENANT,
-  volume: VOLUME,
-  kind: 'append',
-  epoch: 1,
-  expires: Math.floor(Date.now() / 1000) + 600,
-  id: 'a'.repeat(32),
-});
+const tokenOf = (kind: 'append' | 'maintain'): string =>
+  signToken(KEY, {
+    tenant: TENANT,
+    volume: VOLUME,
+    kind,
+    epoch: 1,
+    expires: Math.floor(Date.now() / 1000) + 600,
+    id: (kind === 'append' ? 'a' : 'b').repeat(32),
+  });
+const TOKEN = tokenOf('append');
 /** More than all the buffers between two sockets hold. */
 const BODY = randomBytes(24 * 2 ** 20);
 const NAME = createHash('sha256').update(BODY).digest('hex');
@@ -31,14 +33,15 @@ const NAME = createHash('sha256').update(BODY).digest('hex');
 let server: Server;
 let agent: Agent;
 let store: ObjectStore;
+let quotaBytes: number | undefined;
 
-const send = (method: string, path: string, size = 0): ReturnType<typeof request> =>
+const send = (method: string, path: string, size = 0, token = TOKEN): ReturnType<typeof request> =>
   request({
     port: (server.address() as AddressInfo).port,
     method,
     path: `${ROOT}${path}`,
     agent,
-    headers: { authorization: `Bearer ${TOKEN}`, ...(size === 0 ? {} : { 'content-length': size }) },
+    headers: { authorization: `Bearer ${token}`, ...(size === 0 ? {} : { 'content-length': size }) },
   });
 
 const answerOf = async (sent: ReturnType<typeof request>): Promise<{ status: number; body: string }> => {
@@ -59,6 +62,9 @@ beforeEach(async () => {
   const front = createFront({
     store: new Proxy({} as ObjectStore, { get: (_, name: keyof ObjectStore) => store[name] }),
     tokenKey: () => KEY,
+    get quotaBytes() {
+      return quotaBytes ?? Infinity;
+    },
     clock: systemClock,
     log: silentLogger,
     metrics: createMetrics(),
@@ -102,5 +108,27 @@ describe('the front', () => {
     dropped.destroy();
     await systemClock.sleep(100);
     expect(await lastError()).toBe(ERROR_CODES.STORE_FULL);
+  });
+});
+
+describe('a volume that has reached its quota', () => {
+  it('takes no more data, and lets itself be pruned all the same', async () => {
+    quotaBytes = 100;
+    const body = randomBytes(200);
+    const put = async (type: string, kind: 'append' | 'maintain'): Promise<number> => {
+      const name = createHash('sha256').update(body).digest('hex');
+      const sent = send('POST', `${type}/${name}`, body.length, tokenOf(kind));
+      return (await answerOf(sent.end(body))).status;
+    };
+    try {
+      expect(await put('data', 'append')).toBe(403);
+      expect(await lastError()).toBe(ERROR_CODES.QUOTA_EXCEEDED);
+      expect(await put('locks', 'append')).toBe(200);
+      expect(await put('locks', 'maintain')).toBe(200);
+      expect(await put('index', 'maintain')).toBe(200);
+      expect(await put('index', 'append')).toBe(403);
+    } finally {
+      quotaBytes = undefined;
+    }
   });
 });

@@ -40,6 +40,7 @@ const MAX_META_BYTES = 64 * 2 ** 20;
 const MAX_CONFIG_BYTES = 65_536;
 const COUNT_STEP = 2 ** 20;
 const MAX_COUNTED_TOKENS = 10_000;
+const TIDY_BYTES = 64 * 2 ** 20;
 const V2 = 'application/vnd.x.restic.rest.v2';
 const V1 = 'application/vnd.x.restic.rest.v1';
 
@@ -135,9 +136,12 @@ export const createFront = (options: FrontOptions): RequestHandler => {
       flush,
     };
   };
-  const checkQuota = (volume: VolumeState, size: number): void => {
+  /** `isTidying`: locks, and what a prune writes anew, find a little room beyond, or a full volume could never be pruned. */
+  const checkQuota = (volume: VolumeState, size: number, isTidying: boolean): void => {
     const { quotaBytes } = options;
-    if (quotaBytes === undefined || volume.usage.stored + size <= quotaBytes) return;
+    if (quotaBytes === undefined) return;
+    const room = isTidying ? quotaBytes * 1.05 + TIDY_BYTES : quotaBytes;
+    if (volume.usage.stored + size <= room) return;
     throw new FluviaError(
       ERROR_CODES.QUOTA_EXCEEDED,
       `the volume would take ${volume.usage.stored + size} of ${quotaBytes} bytes in this store`,
@@ -150,7 +154,7 @@ export const createFront = (options: FrontOptions): RequestHandler => {
     const { target } = place;
     if (target.kind !== 'blob') return;
     const size = lengthOf(request, target.type === 'data' ? MAX_DATA_BYTES : MAX_META_BYTES);
-    checkQuota(volume, size);
+    checkQuota(volume, size, claims.kind === 'maintain' || target.type === 'locks');
     // what makes data visible is checked against the store itself: another front may have raised the epoch
     if (target.type === 'snapshots' || target.type === 'index') await volume.refresh();
     const writing = volume.beginWrite(claims.epoch);
