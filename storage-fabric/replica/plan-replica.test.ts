@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { RecoveryPoint, VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
 import { nextSequence, withPoint } from './plan-points.ts';
-import { planReplica, type ReplicaWorld } from './plan-replica.ts';
+import { attemptAfter, planReplica, type ReplicaWorld } from './plan-replica.ts';
 
 const NOW = Date.parse('2026-11-25T03:00:00Z');
 const point = (peer: string, sequence: number, ageSeconds: number): RecoveryPoint => ({
@@ -77,6 +77,27 @@ describe('planReplica', () => {
   it('mends the repository first after an unclean end', () => {
     const attempts = new Map([['west', { at: NOW - 16_000, failed: true, unclean: true }]]);
     expect(planReplica(world({ attempts })).start).toMatchObject({ action: 'maintain' });
+  });
+
+  it('counts the interval from cut to cut, so that a copy that takes long makes the next no later', () => {
+    const cutAt = new Date(NOW - 40_000).toISOString();
+    const attempt = attemptAfter(NOW, 'backup', undefined, { failed: false, cutAt });
+    const attempts = new Map(attempt === undefined ? [] : [['west', attempt] as const]);
+    const points = [point('west', 4, 40)];
+    const plan = planReplica(world({ replica: replica(points), attempts, isBusy: false }));
+    expect(plan.requeueAfterMs).toBe(20_000);
+    // a prune between two copies delays none
+    expect(attemptAfter(NOW, 'maintain', attempt, { failed: false, cutAt: undefined })).toEqual(attempt);
+    // a clock of the peer that is ahead does not either
+    const ahead = new Date(NOW + 3_600_000).toISOString();
+    expect(attemptAfter(NOW, 'backup', undefined, { failed: false, cutAt: ahead })?.at).toBe(NOW);
+  });
+
+  it('remembers a failure until it is mended', () => {
+    const failed = attemptAfter(NOW, 'backup', undefined, { failed: true, cutAt: undefined });
+    expect(failed).toEqual({ at: NOW, failed: true, unclean: true });
+    expect(attemptAfter(NOW, 'maintain', failed, { failed: false, cutAt: undefined })).toBeUndefined();
+    expect(attemptAfter(NOW, 'maintain', failed, { failed: true, cutAt: undefined })).toEqual(failed);
   });
 
   it('prunes when points have gathered', () => {

@@ -43,6 +43,26 @@ export interface ReplicaPlan {
 }
 
 const RETRY_MS = 15_000;
+
+/** What is remembered of a mover that has ended. */
+export const attemptAfter = (
+  now: number,
+  action: 'backup' | 'maintain' | 'restore',
+  before: Attempt | undefined,
+  result: { readonly failed: boolean; readonly cutAt: string | undefined },
+): Attempt | undefined => {
+  const { failed } = result;
+  const isMend = action === 'maintain';
+  // Neither mending nor pruning is a copy: the next one is as due as it was.
+  if (isMend && !failed) return before?.failed === true ? undefined : before && { ...before, unclean: false };
+  // The interval runs from cut to cut, however long a copy takes.
+  const cut = Date.parse(result.cutAt ?? '');
+  return {
+    at: failed || Number.isNaN(cut) ? now : Math.min(now, cut),
+    failed,
+    unclean: failed || before?.unclean === true,
+  };
+};
 /** Points beyond `keep` that may gather before the repository is pruned. */
 const SLACK = 5;
 

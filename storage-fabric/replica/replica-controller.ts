@@ -23,7 +23,7 @@ import { createMoveActor } from './move-actor.ts';
 import { moveEndOf, moveNoteOf, type MoveEnd, type MoveNote, type MoveProgress } from './move-note.ts';
 import { lossText, planMove, type MoveWorld } from './plan-move.ts';
 import { withPoint } from './plan-points.ts';
-import { listedPoints, planReplica, type Attempt } from './plan-replica.ts';
+import { attemptAfter, listedPoints, planReplica, type Attempt } from './plan-replica.ts';
 import { whyClosed, type Target } from './plan-target.ts';
 import { createTransfers, type TransferState, type TransferWish } from './transfers.ts';
 import { volumeKey } from './volume-keys.ts';
@@ -187,11 +187,10 @@ export const startReplicas = (
     const memory = memoryOf(id);
     const failed = state.phase === 'failed';
     const before = memory.attempts.get(wish.target);
-    memory.attempts.set(wish.target, {
-      at: clock.now().getTime(),
-      failed,
-      unclean: failed || (wish.action !== 'maintain' && before?.unclean === true),
-    });
+    const ended = { failed, cutAt: state.result?.cutAt };
+    const attempt = attemptAfter(clock.now().getTime(), wish.action, before, ended);
+    if (attempt === undefined) memory.attempts.delete(wish.target);
+    else memory.attempts.set(wish.target, attempt);
     if (replica !== undefined) {
       const now = clock.now().toISOString();
       const points = replica.status?.points ?? [];
@@ -205,8 +204,6 @@ export const startReplicas = (
         points: [...withPoint(points, wish.action === 'backup' ? pointOf(state) : undefined, keep)],
       });
     }
-    // A mended repository is written to at once.
-    if (wish.action === 'maintain' && !failed && before?.failed === true) memory.attempts.delete(wish.target);
     transfers.end(id);
     deps.log.info('mover ended', {
       controller: 'storage.replica',
