@@ -56,7 +56,7 @@ class DatabaseStory {
     const volumeName = ['-o', 'jsonpath={.spec.volumeName}'];
     this.#volume = await stage.atHome('get', 'pvc', '-n', ORDERS, CLAIM, ...volumeName);
     await stage.kubectl(HOME, 'get', 'pods,pvc', '-n', ORDERS, '-o', 'wide');
-    await stage.apply(ORDERS, writer(ORDERS));
+    await stage.apply('default', writer(ORDERS));
     const count = await waitForRows(stage, 10);
     say.output(
       `A writer at home inserts numbered rows, one by one, by the Service db.${ORDERS}: ${count} so far.`,
@@ -113,8 +113,11 @@ class DatabaseStory {
       );
       say.output(`${since()} ${what}`);
     };
-    await look(`${this.#source} is lost`, 'isPeerLost');
-    await look(`its database can't run any more; the copy is restored at ${this.#target}`, 'isRestoring');
+    await look(`${this.#source} doesn't answer any more`, 'isPeerLost');
+    await look(
+      `its database can't be running any more; the copy is restored at ${this.#target}`,
+      'isRestoring',
+    );
     await stage.waitForPods(ORDERS, 'app=db', 1, FAILOVER_MS, `fluvia-${this.#target}`);
     say.output(`${since()} the database is Ready at ${this.#target}`);
     await stage.kubectl(HOME, 'get', 'peers');

@@ -40,7 +40,7 @@ const setUp = (): Promise<Testbed> =>
 
 const tellHowToLook = (): void => {
   say.output(
-    `Kept. Look around: npm run testbed -- kubectl ${HOME} --name ${name} get pods,pvc,volumereplica -n ${ORDERS}`,
+    `Kept. Look around: npm run testbed -- kubectl --name ${name} ${HOME} get pods,pvc,volumereplica -n ${ORDERS}`,
   );
   say.output(
     `                   npx fluviactl info --kubeconfig $(npm run -s testbed -- kubeconfig ${HOME} --name ${name})`,
