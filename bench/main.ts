@@ -1,4 +1,5 @@
 /** `npm run bench [-- NAME...]`: runs the benches, prints what they measured; exits 1 when one is over its limit. */
+import { moverBench } from './mover.ts';
 import { placementBench } from './placement.ts';
 
 /** What a bench found. */
@@ -13,7 +14,7 @@ export interface Bench {
   readonly run: () => Promise<BenchResult>;
 }
 
-const BENCHES: readonly Bench[] = [placementBench];
+const BENCHES: readonly Bench[] = [placementBench, moverBench];
 
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !BENCHES.some((bench) => bench.name === name));

@@ -101,11 +101,12 @@ const newestFirst = (a: CommitRecord, b: CommitRecord): number =>
   b.epoch - a.epoch || b.sequence - a.sequence;
 
 /**
- * After an unclean end: removes locks of dead movers and mends the index; then keeps only the newest recovery points, and
+ * After an unclean end: removes snapshots and locks of dead movers and mends the index; then keeps only the newest recovery points, and
  * no snapshot that no record names: a mover that died before its record left it.
  */
 export const maintain = async (world: MoverWorld): Promise<object> => {
-  const { transfer, restic, store } = world;
+  const { transfer, restic, store, volume } = world;
+  await removeSnapshots(volume);
   await restic.ensureRepository();
   await restic.text(['unlock', '--remove-all']);
   await restic.text(['repair', 'index']);

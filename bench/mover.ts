@@ -1,0 +1,180 @@
+/** Our mover against plain restic: 1 GiB in 10,000 files, then 5 % of them rewritten, then all of it restored. */
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Bench, BenchResult } from './main.ts';
+import { startCopyLab, TENANT, VOLUME_KEY, type CopyLab, type Order } from '../test/host/copy-lab.ts';
+import { treeHash, writeFiles } from '../test/host/trees.ts';
+import { run } from '../test/testbed/exec.ts';
+
+const FILES = 10_000;
+const BYTES_PER_FILE = Math.ceil(2 ** 30 / FILES);
+/** Every twentieth file is rewritten: 5 %. */
+const EVERY = 20;
+const ROUNDS = 3;
+const MIN_RATE_RATIO = 0.85;
+const MAX_SENT = 0.06;
+
+const volumeOf = (n: number): string => `v${n.toString(16).padStart(16, '0')}`;
+
+const medianOf = (numbers: readonly number[]): number =>
+  numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? Number.NaN;
+
+const secondsOf = async (work: () => Promise<unknown>): Promise<number> => {
+  const begun = performance.now();
+  await work();
+  return (performance.now() - begun) / 1000;
+};
+
+interface Copied {
+  readonly snapshotID: string;
+  readonly treeHash: string;
+}
+
+/** Runs the mover to its end. */
+const move = async (lab: CopyLab, folder: string, order: Order): Promise<Copied> => {
+  const end = await lab.startMover(folder, order).ended;
+  if (end?.ok !== true) throw new Error(`the mover failed: ${JSON.stringify(end)}`);
+  return end.result as Copied;
+};
+
+/** Runs restic straight against the S3, as a person would. */
+const plain = (lab: CopyLab, repository: string, args: readonly string[], cwd?: string): Promise<string> =>
+  run(lab.restic, args, {
+    ...(cwd === undefined ? {} : { cwd }),
+    env: {
+      RESTIC_REPOSITORY: `s3:${lab.s3.access.endpoint}/${lab.s3.access.bucket}/${repository}`,
+      AWS_ACCESS_KEY_ID: lab.s3.access.accessKey,
+      AWS_SECRET_ACCESS_KEY: lab.s3.access.secretKey,
+      RESTIC_PASSWORD: VOLUME_KEY,
+      RESTIC_CACHE_DIR: join(lab.folder, `cache-${repository}`),
+      // as the mover sets it
+      GOMAXPROCS: '2',
+    },
+  });
+
+/** One way of doing the whole bench. */
+interface Way {
+  /** Of a repository that isn't there yet. */
+  first(round: number): Promise<unknown>;
+  second(round: number): Promise<unknown>;
+  restore(round: number, target: string): Promise<unknown>;
+  /** Takes the round's repository away. */
+  forget(round: number): void;
+}
+
+const STEPS = ['first', 'second', 'restore'] as const;
+type Step = (typeof STEPS)[number];
+
+const ours = (lab: CopyLab, source: string, onSent: (fraction: number) => void): Way => {
+  const points = new Map<number, Copied>();
+  const received = async (round: number): Promise<number> => {
+    const volume = volumeOf(round);
+    const client = lab.client(lab.token(volume, 'read', 1, 'look'));
+    return (await client.usage(`/${TENANT}/${volume}/`)).received;
+  };
+  return {
+    first: async (round) => {
+      const order = { action: 'backup', volume: volumeOf(round), sequence: 1 } as const;
+      points.set(round, await move(lab, source, order));
+    },
+    second: async (round) => {
+      const before = await received(round);
+      const { snapshotID } = points.get(round) ?? { snapshotID: undefined };
+      points.set(
+        round,
+        await move(lab, source, {
+          action: 'backup',
+          volume: volumeOf(round),
+          sequence: 2,
+          ...(snapshotID === undefined ? {} : { parentSnapshotID: snapshotID }),
+        }),
+      );
+      onSent(((await received(round)) - before) / (FILES * BYTES_PER_FILE));
+    },
+    restore: async (round, target) => {
+      const point = points.get(round);
+      if (point === undefined) throw new Error('restored before it was copied');
+      const { snapshotID, treeHash: tree } = point;
+      await move(lab, target, { action: 'restore', volume: volumeOf(round), snapshotID, treeHash: tree });
+    },
+    forget: (round) =>
+      rmSync(join(lab.s3.root, lab.s3.access.bucket, TENANT, volumeOf(round)), { recursive: true }),
+  };
+};
+
+const theirs = (lab: CopyLab, source: string): Way => {
+  const name = (round: number): string => `plain-${round}`;
+  const restore = ['restore', 'latest', '--delete', '--overwrite=if-changed', '--sparse', '--verify'];
+  return {
+    first: async (round) => {
+      await plain(lab, name(round), ['init']);
+      await plain(lab, name(round), ['backup', '.'], source);
+    },
+    second: (round) => plain(lab, name(round), ['backup', '.'], source),
+    restore: (round, target) => plain(lab, name(round), [...restore, '--target', target]),
+    forget: (round) => rmSync(join(lab.s3.root, lab.s3.access.bucket, name(round)), { recursive: true }),
+  };
+};
+
+const runBench = async (lab: CopyLab): Promise<BenchResult> => {
+  const source = await lab.subvolume('source');
+  const sent: number[] = [];
+  const ways: readonly Way[] = [ours(lab, source, (fraction) => sent.push(fraction)), theirs(lab, source)];
+  const seconds: Record<Step, [number[], number[]]> = {
+    first: [[], []],
+    second: [[], []],
+    restore: [[], []],
+  };
+  const everyNth = Array.from({ length: FILES / EVERY }, (_, n) => n * EVERY);
+  const all = Array.from({ length: FILES }, (_, n) => n);
+  writeFiles(source, all, { bytesPerFile: BYTES_PER_FILE }, 'first');
+  for (let round = 0; round < ROUNDS; round += 1) {
+    // they take turns at going first: the machine's caches and pace favour neither
+    const order = round % 2 === 0 ? [0, 1] : [1, 0];
+    for (const step of STEPS) {
+      if (step === 'second') writeFiles(source, everyNth, { bytesPerFile: BYTES_PER_FILE }, `round ${round}`);
+      await run('sync', []);
+      for (const way of order) {
+        const target = step === 'restore' ? await lab.subvolume(`target-${round}-${way}`) : '';
+        const took = await secondsOf(async () => ways[way]?.[step](round, target));
+        seconds[step][way as 0 | 1].push(took);
+        if (step !== 'restore') continue;
+        if (treeHash(target) !== treeHash(source)) throw new Error('what was restored is another tree');
+        await run('btrfs', ['subvolume', 'delete', target]);
+      }
+    }
+    for (const way of ways) way.forget(round);
+  }
+  const ratioOf = (step: Step): number => {
+    const [mine, others] = seconds[step];
+    return medianOf(others) / medianOf(mine);
+  };
+  const lineOf = (name: string, step: Step, limit: string): string => {
+    const [mine, others] = seconds[step].map((list) => list.map((s) => s.toFixed(1)).join(', '));
+    return `${name}: ${ratioOf(step).toFixed(2)} of plain restic's rate${limit} (mover ${mine} s; restic ${others} s)`;
+  };
+  const most = Math.max(...sent);
+  return {
+    lines: [
+      lineOf('first sync', 'first', `, at least ${MIN_RATE_RATIO}`),
+      lineOf('second sync, 5 % of the files rewritten', 'second', ''),
+      `second sync sends ${(most * 100).toFixed(2)} % of the bytes as the store counts them, at most ${MAX_SENT * 100} %`,
+      lineOf('restore and verify', 'restore', ''),
+    ],
+    isWithinLimit: ratioOf('first') >= MIN_RATE_RATIO && most <= MAX_SENT,
+  };
+};
+
+/** The bench, see `npm run bench`. */
+export const moverBench: Bench = {
+  name: 'mover',
+  description: `1 GiB in ${FILES} files by the mover and the store's front, against restic straight to the same S3; ${ROUNDS} rounds in turn`,
+  run: async () => {
+    const lab = await startCopyLab({ diskBytes: 6 * 2 ** 30, byLink: false });
+    try {
+      return await runBench(lab);
+    } finally {
+      await lab.stop();
+    }
+  },
+};
