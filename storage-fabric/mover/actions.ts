@@ -101,8 +101,8 @@ const newestFirst = (a: CommitRecord, b: CommitRecord): number =>
   b.epoch - a.epoch || b.sequence - a.sequence;
 
 /**
- * After an unclean end: removes snapshots and locks of dead movers and mends the index; then keeps only the newest recovery points, and
- * no snapshot that no record names: a mover that died before its record left it.
+ * After an unclean end: removes snapshots and locks of dead movers and mends the index; then keeps only the newest
+ * recovery points, and no snapshot in the store that no record names: a mover that died before its record left it.
  */
 export const maintain = async (world: MoverWorld): Promise<object> => {
   const { transfer, restic, store, volume } = world;

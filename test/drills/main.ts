@@ -1,7 +1,8 @@
 /**
  * `npm run drills`: the fault drills at full size on three real clusters of one, two and two nodes, with their figures.
- * `--only kill|partition|burst` runs one of them, `--points N` sets the number of kills, `--reduced` loses a peer as
- * `npm test` does. `--name NAME` uses the testbed of that name and with `--keep` leaves it; FLUVIA_SEED repeats a run.
+ * `--only kill|partition|burst|copies|postgres` runs one of them (the last two need no cluster), `--points N` sets the
+ * number of kills, `--reduced` loses a peer as `npm test` does. `--name NAME` uses the testbed of that name and with `--keep`
+ * leaves it; FLUVIA_SEED repeats a run.
  */
 import { parseArgs } from 'node:util';
 import { installAll, planLab, type LabPlan } from '../e2e/lab.ts';
@@ -11,6 +12,7 @@ import { prepareFluvia } from '../support/fabric.ts';
 import { SEED } from '../support/seed.ts';
 import { Testbed } from '../testbed/testbed.ts';
 import { runBurstDrill } from './burst.ts';
+import { COPY_DRILLS, runCopyDrills } from './copies.ts';
 import { killTable, runKillDrill } from './kill-points.ts';
 import {
   FULL_SIZE,
@@ -20,7 +22,8 @@ import {
   type PartitionFigures,
 } from './partition.ts';
 
-const DRILLS = ['kill', 'partition', 'burst'] as const;
+const CLUSTER_DRILLS = ['kill', 'partition', 'burst'] as const;
+const DRILLS = [...CLUSTER_DRILLS, ...COPY_DRILLS] as const;
 const NODES: readonly number[] = [1, 2, 2];
 
 const { values } = parseArgs({
@@ -55,6 +58,11 @@ const join = async (testbed: Testbed, a: string, b: string): Promise<void> => {
 
 report(`seed ${SEED}: ${JSON.stringify(plan.clusters)}`);
 await setUpMachine();
+const copyTables = await runCopyDrills(wanted, SEED, report);
+if (!CLUSTER_DRILLS.some((drill) => wanted.includes(drill))) {
+  for (const table of copyTables) report(`\n${table}`);
+  process.exit(0);
+}
 try {
   const clusters = plan.clusters.map(({ name: cluster, nodes }) => ({ name: cluster, nodes }));
   const testbed = await Testbed.up({ name, clusters, report });
@@ -65,7 +73,7 @@ try {
   );
   await installAll(testbed, plan, image);
   await join(testbed, home, other);
-  const tables: string[] = [];
+  const tables: string[] = [...copyTables];
   if (wanted.includes('kill')) {
     const points = Number(values.points);
     const figures = await runKillDrill({
