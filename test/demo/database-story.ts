@@ -57,6 +57,7 @@ class DatabaseStory {
     this.#volume = await stage.atHome('get', 'pvc', '-n', ORDERS, CLAIM, ...volumeName);
     await stage.kubectl(HOME, 'get', 'pods,pvc', '-n', ORDERS, '-o', 'wide');
     await stage.apply('default', writer(ORDERS));
+    await stage.atHome('wait', 'pod/writer', '--for=condition=Ready', '--timeout=60s');
     const count = await waitForRows(stage, 10);
     say.output(
       `A writer at home inserts numbered rows, one by one, by the Service db.${ORDERS}: ${count} so far.`,

@@ -77,7 +77,9 @@ export const leaveFabric: Step = {
     say.command(`fluviactl uninstall --yes --kubeconfig ${CLUSTERS.join('|')}`);
     await Promise.all(
       CLUSTERS.map((cluster) =>
-        fluviactl(['uninstall', '--kubeconfig', testbed.kubeconfigPath(cluster), '--yes']),
+        fluviactl(['uninstall', '--kubeconfig', testbed.kubeconfigPath(cluster), '--yes'], {
+          onLine: (line) => say.output(`${cluster}: ${line}`),
+        }),
       ),
     );
     for (const cluster of CLUSTERS) {
