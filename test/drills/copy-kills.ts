@@ -32,7 +32,7 @@ export const FULL_KILLS: CopyKillSize = {
 export const REDUCED_KILLS: CopyKillSize = {
   points: 3,
   shape: { files: 100, bytesPerFile: 64 * 1024 },
-  bytesPerSecond: 2 * 2 ** 20,
+  bytesPerSecond: 4 * 2 ** 20,
   isThorough: false,
 };
 
