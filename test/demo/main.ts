@@ -51,7 +51,10 @@ const tellHowToLook = (): void => {
 try {
   const stage = new Stage(await setUp(), say);
   const steps = [...makeFabric, ...runShop, ...runDatabase(), ...(keep ? [] : [leaveFabric])];
-  for (const { title, act } of steps) await say.step(title, () => act(stage));
+  for (const { title, act } of steps) {
+    if (ending !== undefined) break;
+    await say.step(title, () => act(stage));
+  }
 } catch (error) {
   if (ending === undefined) {
     const hint = error instanceof TestbedError ? ` ${error.next}` : '';

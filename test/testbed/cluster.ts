@@ -188,6 +188,8 @@ export const bringUp = async (
     at,
   };
   const imports = Promise.all(nodes.map((node) => importMissing(context, node, images)));
+  // heard below; a failure until then must not end the process, which may be about to clean up (Ctrl-C ends the import, too)
+  imports.catch(() => undefined);
   const [first] = cluster.nodes;
   if (first === undefined || !isRunning(context, first)) {
     await imports;
