@@ -145,9 +145,10 @@ const runBench = async (lab: CopyLab): Promise<BenchResult> => {
     }
     for (const way of ways) way.forget(round);
   }
+  // round by round: the two of a round met the machine at about the same pace
   const ratioOf = (step: Step): number => {
     const [mine, others] = seconds[step];
-    return medianOf(others) / medianOf(mine);
+    return medianOf(mine.map((own, round) => (others[round] ?? Number.NaN) / own));
   };
   const lineOf = (name: string, step: Step, limit: string): string => {
     const [mine, others] = seconds[step].map((list) => list.map((s) => s.toFixed(1)).join(', '));
