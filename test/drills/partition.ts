@@ -232,9 +232,19 @@ const checkLook = async (
 
 const seconds = (ms: number): number => Math.round(ms / 100) / 10;
 
-/** Runs the drill and leaves the clusters as they were. Throws at the first thing that isn't as it must be. */
+/** Runs the drill and leaves the clusters as they were, also when it throws at something that isn't as it must be. */
 export const runPartitionDrill = async (drill: PartitionDrill): Promise<PartitionFigures> => {
-  const { testbed, home, peer, how, times, report, deploymentPods, statefulPods } = drill;
+  const { testbed, home } = drill;
+  try {
+    return await lossAndReturn(drill);
+  } finally {
+    await testbed.kubectl(home, ['delete', 'namespace', NAMESPACE, '--ignore-not-found', '--timeout=120s']);
+    await testbed.kubectl(home, ['delete', 'floatpolicy', 'default', '--ignore-not-found']);
+  }
+};
+
+const lossAndReturn = async (drill: PartitionDrill): Promise<PartitionFigures> => {
+  const { testbed, peer, how, times, report, deploymentPods, statefulPods } = drill;
   const total = deploymentPods + statefulPods;
   const nodes = testbed.clusters.flatMap(({ name, nodes: own }) => own.map((node) => `${name}/${node.name}`));
   await begin(drill);
@@ -282,10 +292,7 @@ export const runPartitionDrill = async (drill: PartitionDrill): Promise<Partitio
     await recorder.stop();
     if (how === 'partition') await bringBack(drill).catch(() => undefined);
   }
-  const figures = judge(drill, recorder.samples, marks);
-  await testbed.kubectl(home, ['delete', 'namespace', NAMESPACE, '--timeout=120s']);
-  await testbed.kubectl(home, ['delete', 'floatpolicy', 'default']);
-  return figures;
+  return judge(drill, recorder.samples, marks);
 };
 
 /** What the samples say; throws when an ordinal ran twice, or when they are too far apart to say that it didn't. */
@@ -299,22 +306,24 @@ const judge = (
     throw new Error(`${overlaps.length} samples show an ordinal twice, the first: ${overlaps[0] ?? ''}`);
   }
   const gaps = gapsOf(samples, GAP_BOUND_MS);
-  if (gaps.over > gaps.samples / 20) {
-    throw new Error(
-      `${gaps.over} of ${gaps.samples} gaps between samples are over ${GAP_BOUND_MS} ms: too few to judge by`,
-    );
-  }
   const lives = livesOf(samples, WATCHED);
   const isThere = ({ copy }: (typeof lives)[number]): boolean => copy.startsWith(`${peer}/`);
   const fence = lives.filter(({ pod }) => isFenced(pod));
   const elsewhere = (of: typeof lives): number =>
     seconds(Math.max(...of.filter((life) => !isThere(life)).map(({ firstMs }) => firstMs)) - marks.lostAt);
   const stopped = Math.max(...fence.filter(isThere).map(({ lastMs }) => lastMs));
+  const handover = shortestHandover(fence);
+  // a busy machine delays samples: they prove nothing only where two lives could have met unseen
+  if (gaps.longest >= handover) {
+    throw new Error(
+      `the longest gap between samples, ${gaps.longest} ms, is no less than the pause of an ordinal, ${handover} ms: too few to judge by`,
+    );
+  }
   return {
     how,
     pods: `${statefulPods} + ${deploymentPods}`,
     fenceStopped: how === 'kill' ? undefined : seconds(stopped - marks.lostAt),
-    fenceHandover: seconds(shortestHandover(fence)),
+    fenceHandover: seconds(handover),
     fenceReplaced: elsewhere(fence),
     replaceReplaced: elsewhere(lives.filter(({ pod }) => !isFenced(pod))),
     returned: seconds(marks.backAt - marks.lostAt),
