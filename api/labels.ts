@@ -52,7 +52,10 @@ export const ANNOTATIONS = {
 } as const;
 
 export const MANAGED_BY = 'fluvia';
-/** `endpointslice.kubernetes.io/managed-by` of the EndpointSlices that Fluvia adds. */
+/** Labels of Kubernetes on an EndpointSlice: its Service's name, and who writes it. */
+export const SLICE_SERVICE_LABEL = 'kubernetes.io/service-name';
+export const SLICE_MANAGED_BY_LABEL = 'endpointslice.kubernetes.io/managed-by';
+/** The latter of the EndpointSlices that Fluvia adds. */
 export const ENDPOINT_SLICE_MANAGED_BY = 'endpointslice.fluvia.dev';
 
 /** Taint of every virtual node; only pods of opened namespaces tolerate it. */

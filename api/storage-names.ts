@@ -36,6 +36,9 @@ export const STORAGE_ANNOTATIONS = {
   transferID: 'fluvia.dev/transfer-id',
 } as const;
 
+/** Type of the condition on a claim that says where its volume is. */
+export const VOLUME_CONDITION = 'fluvia.dev/Volume';
+
 /** Label of the virtual nodes where the volume may be used; it moves with the volume. */
 export const volumeNodeLabel = (volume: string): string => `fluvia.dev/volume-${volume}`;
 

@@ -1,5 +1,6 @@
 /** What people see of volumes of class fluvia: where each is, the copies of it, what is wrong. Pure. */
-import { STORAGE_ANNOTATIONS, STORAGE_CLASS } from '../api/storage-names.ts';
+import { completePoints } from '../api/recovery-points.ts';
+import { STORAGE_ANNOTATIONS, STORAGE_CLASS, VOLUME_CONDITION } from '../api/storage-names.ts';
 import type { VolumeReplica } from '../api/v1alpha1/volume-replica.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../runtime/kube/storage-types.ts';
 import { moveNoteOf } from '../storage-fabric/replica/move-note.ts';
@@ -42,10 +43,7 @@ const readyOf = (
 });
 
 const copiesOf = (replicas: readonly VolumeReplica[]): VolumeInfo['copies'] => {
-  const points = replicas
-    .flatMap(({ status }) => status?.points ?? [])
-    .filter(({ salvage }) => salvage !== true)
-    .toSorted((a, b) => b.epoch - a.epoch || b.sequence - a.sequence);
+  const points = completePoints(replicas.flatMap(({ status }) => status?.points ?? []));
   return [...Map.groupBy(points, ({ peer }) => peer).values()].flatMap(([newest]) =>
     newest === undefined ? [] : [{ peer: newest.peer, cutAt: newest.cutAt, consistency: newest.consistency }],
   );
@@ -68,7 +66,7 @@ export const planVolumes = (
       const own = replicas.filter(
         ({ metadata, spec }) => metadata.namespace === namespace && spec.claimName === name,
       );
-      const condition = claim.status?.conditions?.find(({ type }) => type === 'fluvia.dev/Volume');
+      const condition = claim.status?.conditions?.find(({ type }) => type === VOLUME_CONDITION);
       return {
         claim: `${namespace}/${name}`,
         ...(location === undefined ? {} : { location }),

@@ -1,6 +1,6 @@
 /** Networks that this cluster uses beyond its own ranges, as far as it can know them by itself. Pure. */
 import { cidrContains, formatCidr, parseCidr, type Cidr } from '../api/ip-range.ts';
-import { ENDPOINT_SLICE_MANAGED_BY } from '../api/labels.ts';
+import { ENDPOINT_SLICE_MANAGED_BY, SLICE_MANAGED_BY_LABEL, SLICE_SERVICE_LABEL } from '../api/labels.ts';
 import type { FabricNode } from '../api/v1alpha1/fabric-node.ts';
 import { SHORTEST_PREFIX } from './ipam.ts';
 
@@ -55,7 +55,7 @@ export interface SliceFacts {
 }
 
 const isOf = (slice: SliceFacts, namespace: string, service: string): boolean =>
-  slice.metadata.namespace === namespace && slice.metadata.labels?.['kubernetes.io/service-name'] === service;
+  slice.metadata.namespace === namespace && slice.metadata.labels?.[SLICE_SERVICE_LABEL] === service;
 
 const addressesOf = (
   slices: readonly SliceFacts[],
@@ -81,8 +81,7 @@ export const apiServerAddresses = (slices: readonly SliceFacts[]): string[] =>
 /** What nodes have routes to, and what Services name outside the cluster: a database, say. */
 export const networksBeyond = (nodes: readonly FabricNode[], slices: readonly SliceFacts[]): string[] => {
   const others = slices.filter(
-    ({ metadata }) =>
-      metadata.labels?.['endpointslice.kubernetes.io/managed-by'] !== ENDPOINT_SLICE_MANAGED_BY,
+    ({ metadata }) => metadata.labels?.[SLICE_MANAGED_BY_LABEL] !== ENDPOINT_SLICE_MANAGED_BY,
   );
   return [
     ...new Set([

@@ -1,4 +1,11 @@
-import { ENDPOINT_SLICE_MANAGED_BY, LABELS, MANAGED_BY, NAMES } from '../api/labels.ts';
+import {
+  ENDPOINT_SLICE_MANAGED_BY,
+  LABELS,
+  MANAGED_BY,
+  NAMES,
+  SLICE_MANAGED_BY_LABEL,
+  SLICE_SERVICE_LABEL,
+} from '../api/labels.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
 import { ensure } from '../runtime/kube/apply.ts';
 import { runController, watchSource } from '../runtime/kube/controller.ts';
@@ -20,15 +27,15 @@ export const runEndpointController = (
   const name = NAMES.peeringService;
   const slices = informers.for<EndpointSlice>(ENDPOINT_SLICE, {
     namespace,
-    labelSelector: `kubernetes.io/service-name=${name}`,
+    labelSelector: `${SLICE_SERVICE_LABEL}=${name}`,
   });
   const manifest = {
     metadata: {
       name,
       namespace,
       labels: {
-        'kubernetes.io/service-name': name,
-        'endpointslice.kubernetes.io/managed-by': ENDPOINT_SLICE_MANAGED_BY,
+        [SLICE_SERVICE_LABEL]: name,
+        [SLICE_MANAGED_BY_LABEL]: ENDPOINT_SLICE_MANAGED_BY,
         [LABELS.managedBy]: MANAGED_BY,
       },
     },

@@ -31,6 +31,9 @@ export const GrantKind = defineKind({
 });
 export type Grant = ObjectOf<typeof GrantKind>;
 
+/** What each foreign container asks for at least where no policy says otherwise. */
+export const LEAST_REQUESTS = { cpu: '10m', memory: '16Mi' } as const;
+
 /** Rules by which grants are given and foreign pods are accepted; the one named `default` holds for every peer. */
 export const GrantPolicyKind = defineKind({
   kind: 'GrantPolicy',
@@ -54,7 +57,7 @@ export const GrantPolicyKind = defineKind({
         memory: QuantityString.optional(),
         'ephemeral-storage': QuantityString.optional(),
       })
-      .default({ cpu: '10m', memory: '16Mi' })
+      .default(LEAST_REQUESTS)
       .describe(
         'What each container asks for at least: written into its pod, and counted. In the policy `default`; `{}` for nothing.',
       ),

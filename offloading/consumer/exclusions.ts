@@ -1,3 +1,4 @@
+import { controllerOf } from '../../api/owners.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Pod } from '../../runtime/kube/types.ts';
 
@@ -19,18 +20,14 @@ const MAX_OWNERS = 10_000;
 
 /** What pods that are alike have in common: their controlling owner, or their namespace for bare pods. */
 export const groupOf = (pod: Pod): string =>
-  pod.metadata.ownerReferences?.find((owner) => owner.controller === true)?.uid ??
-  `namespace/${pod.metadata.namespace ?? ''}`;
-
-const isOwned = (pod: Pod): boolean =>
-  pod.metadata.ownerReferences?.some((owner) => owner.controller === true) ?? false;
+  controllerOf(pod)?.uid ?? `namespace/${pod.metadata.namespace ?? ''}`;
 
 /** Makes an empty list. */
 export const createExclusions = (clock: Clock): Exclusions => {
   const groups = new Map<string, Map<string, { readonly reason: string; readonly until: number }>>();
   return {
     exclude: (pod, peer, reason, message) => {
-      if (!isOwned(pod)) return;
+      if (controllerOf(pod) === undefined) return;
       const group = groupOf(pod);
       const entries = groups.get(group) ?? new Map<string, { reason: string; until: number }>();
       entries.set(peer, {

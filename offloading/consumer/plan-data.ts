@@ -1,5 +1,6 @@
 /** What it would take to have a pod's volumes elsewhere: bytes, by what is known of their copies. Pure. */
 import { parseQuantity } from '../../api/quantity.ts';
+import { completePoints, newestFirst } from '../../api/recovery-points.ts';
 import { STORAGE_ANNOTATIONS, STORAGE_CLASS } from '../../api/storage-names.ts';
 import type { RecoveryPoint, VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
@@ -23,9 +24,6 @@ export interface DataLookup {
   replicas(claim: string): readonly VolumeReplica[];
 }
 
-const newestFirst = (a: RecoveryPoint, b: RecoveryPoint): number =>
-  b.epoch - a.epoch || b.sequence - a.sequence;
-
 const sizeOf = (volume: PersistentVolume, points: readonly RecoveryPoint[]): number => {
   const [newest] = points;
   if (newest !== undefined) return newest.bytesScanned;
@@ -46,11 +44,7 @@ export const placedVolumes = (spec: PodSpec, lookup: DataLookup): readonly Place
       storageClassName === STORAGE_CLASS && volumeName !== '' ? lookup.volume(volumeName) : undefined;
     const location = volume?.metadata.annotations?.[STORAGE_ANNOTATIONS.location];
     if (name === undefined || volume === undefined || location === undefined) return [];
-    const points = lookup
-      .replicas(name)
-      .flatMap(({ status }) => status?.points ?? [])
-      .filter(({ salvage }) => salvage !== true)
-      .toSorted(newestFirst);
+    const points = completePoints(lookup.replicas(name).flatMap(({ status }) => status?.points ?? []));
     return [{ claim: name, location, sizeBytes: sizeOf(volume, points), points }];
   });
 

@@ -1,3 +1,4 @@
+import { controllerOf } from '../../api/owners.ts';
 import type { Container, EnvVar, Pod, PodSpec, Volume } from '../../runtime/kube/types.ts';
 
 /** Names of the claims of a pod whose volumes can be had at peers (see `plan-claims.ts`). */
@@ -103,11 +104,7 @@ export const whyNotFloatable = (
   if (spec.hostPID === true || spec.hostIPC === true)
     return 'it shares a namespace of its node (hostPID, hostIPC)';
   if (((spec['resourceClaims'] as unknown[] | undefined) ?? []).length > 0) return 'it uses resource claims';
-  if (
-    pod.metadata.ownerReferences?.some((owner) => owner.kind === 'DaemonSet' && owner.controller === true)
-  ) {
-    return 'it belongs to a DaemonSet';
-  }
+  if (controllerOf(pod)?.kind === 'DaemonSet') return 'it belongs to a DaemonSet';
   for (const volume of spec.volumes ?? []) {
     const reason = whyVolumeStays(volume, claims);
     if (reason !== undefined) return reason;

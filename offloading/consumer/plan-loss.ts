@@ -1,5 +1,6 @@
 /** What home does when a peer is lost: which of its pods are replaced, and when a held pod may go. */
 import { ANNOTATIONS, FINALIZERS } from '../../api/labels.ts';
+import { controllerOf } from '../../api/owners.ts';
 import { FloatPolicyKind, OnLoss, type FloatPolicy } from '../../api/v1alpha1/float-policy.ts';
 import type { Pod } from '../../runtime/kube/types.ts';
 import { isTerminal } from './plan-status.ts';
@@ -17,8 +18,6 @@ export const lossPolicyOf = (policy: FloatPolicy | undefined): LossPolicy => ({
   ...DEFAULTS,
   ...policy?.spec,
 });
-
-const controllerOf = (pod: Pod) => pod.metadata.ownerReferences?.find((owner) => owner.controller === true);
 
 /**
  * Whether a pod at a peer has a volume of class `fluvia`, and with it data that a second writer would part from the first's.

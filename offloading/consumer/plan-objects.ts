@@ -1,6 +1,11 @@
 import type { OBJECTS } from '../../api/collections.ts';
 import { cidrContainsIp, parseCidr, parseIp } from '../../api/cidr.ts';
-import { ANNOTATIONS, ENDPOINT_SLICE_MANAGED_BY } from '../../api/labels.ts';
+import {
+  ANNOTATIONS,
+  ENDPOINT_SLICE_MANAGED_BY,
+  SLICE_MANAGED_BY_LABEL,
+  SLICE_SERVICE_LABEL,
+} from '../../api/labels.ts';
 import type { ItemOf } from '../../api/link.ts';
 import type { OpenPort } from '../../api/v1alpha1/network-config.ts';
 import type { OfferedAddress } from '../../api/v1alpha1/offer.ts';
@@ -30,8 +35,6 @@ export interface EndpointOrigin {
 /** Answers what a slice's translation needs to know; undefined when the endpoint can't be reached from elsewhere. */
 export type FindOrigin = (endpoint: Endpoint, address: string) => EndpointOrigin | undefined;
 
-const SERVICE_NAME = 'kubernetes.io/service-name';
-const SLICE_MANAGED_BY = 'endpointslice.kubernetes.io/managed-by';
 const MAX_ENDPOINTS = 1000;
 const MAX_OFFERED_PORTS = 64;
 
@@ -130,8 +133,8 @@ export const planSliceItem = (
   peer: string,
   findOrigin: FindOrigin,
 ): SliceItem | undefined => {
-  const service = slice.metadata.labels?.[SERVICE_NAME];
-  const isOurs = slice.metadata.labels?.[SLICE_MANAGED_BY] === ENDPOINT_SLICE_MANAGED_BY;
+  const service = slice.metadata.labels?.[SLICE_SERVICE_LABEL];
+  const isOurs = slice.metadata.labels?.[SLICE_MANAGED_BY_LABEL] === ENDPOINT_SLICE_MANAGED_BY;
   if (service === undefined || slice.addressType !== 'IPv4' || isOurs || isOptedOut(slice)) return undefined;
   const endpoints = (slice.endpoints ?? []).flatMap((endpoint) => {
     const address = endpoint.addresses[0];

@@ -1,5 +1,6 @@
 import type { SHADOW_STATUS } from '../../api/collections.ts';
 import type { ItemOf } from '../../api/link.ts';
+import { controllerOf } from '../../api/owners.ts';
 import type { Pod } from '../../runtime/kube/types.ts';
 import { isTerminal } from './plan-status.ts';
 
@@ -24,12 +25,10 @@ export type ShadowAction =
   | { readonly do: 'publish' | 'withdraw' | 'forget' | 'wait' }
   | { readonly do: 'replace' | 'fail'; readonly reason: string; readonly message: string };
 
-const ownerOf = (pod: Pod) => pod.metadata.ownerReferences?.find((owner) => owner.controller === true);
-
 /** What to do about a pod on a virtual node. */
 export const planShadow = ({ pod, isOpen, hasLink, isPeerGone, told }: ShadowWorld): ShadowAction => {
   const isDeleting = pod.metadata.deletionTimestamp !== undefined;
-  const isStray = !isOpen || ownerOf(pod)?.kind === 'DaemonSet';
+  const isStray = !isOpen || controllerOf(pod)?.kind === 'DaemonSet';
   if (isStray) return { do: isDeleting ? 'forget' : 'withdraw' };
   if (isPeerGone && isDeleting) return { do: 'forget' };
   if (!hasLink) return { do: 'wait' };
@@ -38,7 +37,7 @@ export const planShadow = ({ pod, isOpen, hasLink, isPeerGone, told }: ShadowWor
   if (isOver && !isTerminal(pod.status?.phase)) {
     const message = told.message ?? (told.state === 'gone' ? 'the peer removed it' : 'the peer refused it');
     const reason = told.reason ?? (told.state === 'gone' ? 'PeerRemoved' : 'PeerRefused');
-    const isReplaceable = told.state === 'refused' && ownerOf(pod) !== undefined;
+    const isReplaceable = told.state === 'refused' && controllerOf(pod) !== undefined;
     return { do: isReplaceable ? 'replace' : 'fail', reason, message };
   }
   return { do: 'publish' };

@@ -1,5 +1,5 @@
 import { OBJECTS } from '../../api/collections.ts';
-import { FINALIZERS } from '../../api/labels.ts';
+import { FINALIZERS, SLICE_SERVICE_LABEL } from '../../api/labels.ts';
 import type { Links, PeerLink, Publisher } from '../../api/link.ts';
 import type { OfferedAddress } from '../../api/v1alpha1/offer.ts';
 import { realOf } from '../../api/views.ts';
@@ -49,8 +49,6 @@ interface Configs {
   readonly configMaps: Informer<ConfigMap>;
   readonly secrets: Informer<Secret>;
 }
-
-const SERVICE_NAME = 'kubernetes.io/service-name';
 
 /** Publishes Services, EndpointSlices, and the ConfigMaps and Secrets that pods at a peer refer to. Keyed by namespace. */
 export const startReflection = (options: ReflectionOptions, signal: AbortSignal): Reflection => {
@@ -134,7 +132,7 @@ export const startReflection = (options: ReflectionOptions, signal: AbortSignal)
     const names = new Set(services.map((service) => service.metadata.name));
     const slices = home
       .slicesIn(namespace)
-      .filter((slice) => names.has(slice.metadata.labels?.[SERVICE_NAME] ?? ''))
+      .filter((slice) => names.has(slice.metadata.labels?.[SLICE_SERVICE_LABEL] ?? ''))
       .flatMap(
         (slice) => planSliceItem(slice, peer, (endpoint, address) => originOf(peer, endpoint, address)) ?? [],
       );

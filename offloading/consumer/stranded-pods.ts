@@ -1,5 +1,6 @@
 import { SHADOW_STATUS } from '../../api/collections.ts';
 import type { ItemOf, Links } from '../../api/link.ts';
+import { controllerOf } from '../../api/owners.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { keyOf, type Pod } from '../../runtime/kube/types.ts';
 import type { Home } from './home.ts';
@@ -61,8 +62,12 @@ export const watchStranded = (links: Links, home: Home, clock: Clock, onNews: ()
     if (begun === undefined || peer === undefined) return [];
     const told = links.get(peer)?.follow(SHADOW_STATUS).get(keyOf(pod));
     const message = told?.uid === uid ? unschedulable(told) : undefined;
-    const isOwned = pod.metadata.ownerReferences?.some((owner) => owner.controller === true) ?? false;
-    if (message === undefined || !isOwned || pod.metadata.deletionTimestamp !== undefined) return [];
+    if (
+      message === undefined ||
+      controllerOf(pod) === undefined ||
+      pod.metadata.deletionTimestamp !== undefined
+    )
+      return [];
     return clock.monotonicMs() - begun < STRANDED_MS ? [] : [{ pod, peer, message }];
   };
   return {

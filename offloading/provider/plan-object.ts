@@ -1,6 +1,12 @@
 /** Makes the object that this cluster gets of a consumer's Service, ConfigMap, Secret or EndpointSlice. */
 import type { OBJECTS } from '../../api/collections.ts';
-import { ANNOTATIONS, ENDPOINT_SLICE_MANAGED_BY, LABELS } from '../../api/labels.ts';
+import {
+  ANNOTATIONS,
+  ENDPOINT_SLICE_MANAGED_BY,
+  LABELS,
+  SLICE_MANAGED_BY_LABEL,
+  SLICE_SERVICE_LABEL,
+} from '../../api/labels.ts';
 import type { ItemOf } from '../../api/link.ts';
 import type { ViewRange } from '../../api/v1alpha1/view.ts';
 import { seenAs } from '../../api/views.ts';
@@ -45,8 +51,6 @@ export type ObjectPlan =
 
 type Fields = Readonly<Record<string, unknown>>;
 
-const MANAGED_BY_LABEL = 'endpointslice.kubernetes.io/managed-by';
-export const SERVICE_NAME_LABEL = 'kubernetes.io/service-name';
 const DATA_KEY = /^[-._a-zA-Z0-9]{1,253}$/;
 
 /** Objects that Kubernetes keeps in every namespace. */
@@ -213,8 +217,8 @@ const planSlice = (item: SliceItem, world: ObjectWorld): ObjectPlan => {
     dropped,
     manifest: {
       metadata: metadataOf(item, world, {
-        [MANAGED_BY_LABEL]: ENDPOINT_SLICE_MANAGED_BY,
-        [SERVICE_NAME_LABEL]: item.service,
+        [SLICE_MANAGED_BY_LABEL]: ENDPOINT_SLICE_MANAGED_BY,
+        [SLICE_SERVICE_LABEL]: item.service,
       }),
       addressType: 'IPv4',
       ports: item.ports.map((port) => defined(port)),

@@ -1,8 +1,8 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseQuantity } from '../../api/quantity.ts';
-import type { GrantPolicy } from '../../api/v1alpha1/grant.ts';
-import { LEAST_REQUESTS, planPodRules, underRules, type PodRules } from './plan-pod-rules.ts';
+import { LEAST_REQUESTS, type GrantPolicy } from '../../api/v1alpha1/grant.ts';
+import { planPodRules, underRules, type PodRules } from './plan-pod-rules.ts';
 import { podAmounts } from './plan-quota.ts';
 import { ForeignPodSpec } from './pod-schema.ts';
 

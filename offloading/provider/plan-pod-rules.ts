@@ -1,6 +1,6 @@
 /** What this cluster demands of every foreign pod, whatever its consumer asks: by its GrantPolicy, and by what its nodes can do. */
 import { parseQuantity } from '../../api/quantity.ts';
-import type { GrantPolicy } from '../../api/v1alpha1/grant.ts';
+import { LEAST_REQUESTS, type GrantPolicy } from '../../api/v1alpha1/grant.ts';
 import type { PodSecurityLevel } from './plan-pod.ts';
 import type { ForeignPodSpec } from './pod-schema.ts';
 
@@ -12,9 +12,6 @@ export interface PodRules {
   /** Every image is asked of its registry, with the pod's own credentials, before it runs. */
   readonly alwaysPull: boolean;
 }
-
-/** Where there is no GrantPolicy; the same as its defaults. */
-export const LEAST_REQUESTS: LeastRequests = { cpu: '10m', memory: '16Mi' };
 
 /** The first kubelet that by itself lets a pod use a cached image only if its credentials could pull it. */
 const VERIFYING_KUBELET = [1, 35] as const;

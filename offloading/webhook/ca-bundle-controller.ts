@@ -1,4 +1,4 @@
-import { NAMES } from '../../api/labels.ts';
+import { NAMES, SLICE_SERVICE_LABEL } from '../../api/labels.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
 import { ENDPOINT_SLICE, MUTATING_WEBHOOK_CONFIGURATION, SECRET } from '../../runtime/kube/resources.ts';
@@ -73,7 +73,7 @@ export const startCaBundle = (deps: ControllerDeps, signal: AbortSignal): Webhoo
       .some(
         (slice) =>
           slice.metadata.namespace === systemNamespace &&
-          slice.metadata.labels?.['kubernetes.io/service-name'] === NAMES.webhookService &&
+          slice.metadata.labels?.[SLICE_SERVICE_LABEL] === NAMES.webhookService &&
           (slice.endpoints ?? []).some((endpoint) => endpoint.conditions?.ready !== false),
       );
 
@@ -87,7 +87,7 @@ export const startCaBundle = (deps: ControllerDeps, signal: AbortSignal): Webhoo
         watchSource(secrets, (change) => (change.object.metadata.name === NAMES.webhookSecret ? [key] : [])),
         watchSource(slices, (change) =>
           change.object.metadata.namespace === systemNamespace &&
-          change.object.metadata.labels?.['kubernetes.io/service-name'] === NAMES.webhookService
+          change.object.metadata.labels?.[SLICE_SERVICE_LABEL] === NAMES.webhookService
             ? [key]
             : [],
         ),

@@ -1,4 +1,5 @@
 import { FLOAT_GATE, VIRTUAL_NODE_TAINT } from '../../api/labels.ts';
+import { controllerOf } from '../../api/owners.ts';
 import type { Pod } from '../../runtime/kube/types.ts';
 
 /** Strategy of the namespace, as the webhook's path tells it (the request doesn't carry the namespace's labels). */
@@ -24,9 +25,7 @@ const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
 const staysAsItIs = ({ pod, strategy, leaderAlive }: AdmissionInput): boolean =>
   (pod.spec.nodeName ?? '') !== '' ||
   pod.metadata.annotations?.[MIRROR_ANNOTATION] !== undefined ||
-  (pod.metadata.ownerReferences ?? []).some(
-    (owner) => owner.kind === 'DaemonSet' && owner.controller === true,
-  ) ||
+  controllerOf(pod)?.kind === 'DaemonSet' ||
   (strategy !== 'remote' && !leaderAlive);
 
 const append = (list: string, existing: readonly unknown[] | undefined, value: unknown): JsonPatchOperation =>

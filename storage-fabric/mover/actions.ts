@@ -3,6 +3,7 @@ import { chmodSync, chownSync, mkdirSync, readdirSync, rmSync, statSync, writeFi
 import { join } from 'node:path';
 import type { CommitRecord } from '../../api/commit-record.ts';
 import { ERROR_CODES, FluviaError } from '../../api/errors.ts';
+import { newestFirst } from '../../api/recovery-points.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { removeSnapshots, takePicture } from './filesystem-snapshot.ts';
 import { backupArguments, parseRootTag, resticTime, restoreArguments, rootTag } from './plan-restic.ts';
@@ -96,9 +97,6 @@ export const restore = async (world: MoverWorld): Promise<object> => {
   }
   return { snapshotID, treeHash: tree };
 };
-
-const newestFirst = (a: CommitRecord, b: CommitRecord): number =>
-  b.epoch - a.epoch || b.sequence - a.sequence;
 
 /**
  * After an unclean end: removes snapshots and locks of dead movers and mends the index; then keeps only the newest

@@ -1,8 +1,5 @@
+import { newestFirst } from '../../api/recovery-points.ts';
 import type { RecoveryPoint } from '../../api/v1alpha1/volume-replica.ts';
-
-/** Newest first: by epoch, then sequence; clocks don't order. */
-export const newestFirst = (a: RecoveryPoint, b: RecoveryPoint): number =>
-  b.epoch - a.epoch || b.sequence - a.sequence;
 
 /** Points with `point` added, once, and at most `keep` of each peer. */
 export const withPoint = (

@@ -1,7 +1,8 @@
 import type { ConditionInput } from '../../api/conditions.ts';
+import { newestFirst } from '../../api/recovery-points.ts';
 import type { RecoveryPoint, VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
 import type { VolumePlace } from '../volumes/plan-volume.ts';
-import { holdNothing, newestFirst, nextSequence } from './plan-points.ts';
+import { holdNothing, nextSequence } from './plan-points.ts';
 import { whyNoCopyTo, type Target } from './plan-target.ts';
 
 /** What this leader tried with one target. */

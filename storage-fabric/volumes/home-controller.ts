@@ -1,7 +1,7 @@
 import type { Links, PeerLink } from '../../api/link.ts';
 import { LABELS } from '../../api/labels.ts';
 import { VOLUME_STATUS, VOLUMES } from '../../api/storage-collections.ts';
-import { STORAGE_CLASS, volumeNodeLabel } from '../../api/storage-names.ts';
+import { STORAGE_CLASS, VOLUME_CONDITION, volumeNodeLabel } from '../../api/storage-names.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
 import { isAlreadyExists, isConflict, isNotFound } from '../../runtime/kube/errors.ts';
@@ -11,8 +11,6 @@ import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import { FIELD_MANAGER, idOfClaim, idOfVolume, isOurs, type HomeVolumes } from './home-volumes.ts';
 import { planVolume, SELECTED_NODE, type VolumePlan, type VolumeWorld } from './plan-volume.ts';
 
-/** Type of the condition on a claim that says where its volume is. */
-export const VOLUME_CONDITION = 'fluvia.dev/Volume';
 /** How soon a label that was just written is looked for in the cache. */
 const SOON_MS = 150;
 const VOLUME_LABEL_PREFIX = volumeNodeLabel('');
