@@ -131,11 +131,11 @@ const MOST_COPIES = 8;
 export const mostMovers = (action: TransferItem['action']): number =>
   action === 'restore' ? 2 * MOST_COPIES : MOST_COPIES;
 
+const holds = ({ status }: Job, condition: string): boolean =>
+  status?.conditions?.some(({ type, status: is }) => type === condition && is === 'True') ?? false;
+
 /** Whether a Job has ended, well or not. */
-export const isEnded = ({ status }: Job): boolean =>
-  status?.conditions?.some(
-    ({ type, status: is }) => (type === 'Complete' || type === 'Failed') && is === 'True',
-  ) ?? false;
+export const isEnded = (job: Job): boolean => holds(job, 'Complete') || holds(job, 'Failed');
 
 const failed = (reason: string, message: string): TransferStatus => ({
   phase: 'Failed',
@@ -184,11 +184,9 @@ export const transferStatus = (
   const said = pods.map(moverResultOf).find((result) => result !== undefined);
   // Its own word comes seconds before the Job's.
   if (said !== undefined) return said.ok ? succeeded(action, said.result) : failed(said.reason, said.message);
-  const isDone = (type: string): boolean =>
-    job.status?.conditions?.some((c) => c.type === type && c.status === 'True') ?? false;
-  if (isDone('Complete') || job.status?.succeeded === 1)
+  if (holds(job, 'Complete') || job.status?.succeeded === 1)
     return failed('NoResult', 'the mover ended without a result');
-  if (isDone('Failed') || isDone('FailureTarget')) {
+  if (holds(job, 'Failed') || holds(job, 'FailureTarget')) {
     const condition = job.status?.conditions?.find((c) => c.type === 'Failed' || c.type === 'FailureTarget');
     const state = pod?.status?.containerStatuses?.[0]?.state?.terminated;
     return failed(

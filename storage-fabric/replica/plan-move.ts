@@ -1,8 +1,9 @@
+import { completePoints, newestFirst } from '../../api/recovery-points.ts';
 import type { RecoveryPoint } from '../../api/v1alpha1/volume-replica.ts';
 import type { VolumePlace } from '../volumes/plan-volume.ts';
 import type { MoveEnd, MoveNote } from './move-note.ts';
-import { holdNothing, newestFirst, nextSequence } from './plan-points.ts';
-import { whyNoCopyTo, type Target } from './plan-target.ts';
+import { holdNothing, nextSequence } from './plan-points.ts';
+import { unreachable, whyNoCopyTo, type Target } from './plan-target.ts';
 
 export interface MoveWorld {
   /** Milliseconds since 1970. */
@@ -75,8 +76,8 @@ const planWish = (world: MoveWorld, to: string): MoveAction => {
   const { place, targets } = world;
   if (to === place.location) return refuse('AlreadyThere', `the volume is at ${to} already`);
   const target = targets.get(to);
-  const isDown = target !== undefined && !target.isUp;
-  const obstacle = whyNoCopyTo(to, isDown ? { ...target, isLost: true } : target) ?? target?.closed;
+  const obstacle =
+    whyNoCopyTo(to, target) ?? (target?.isUp === false ? unreachable(to) : undefined) ?? target?.closed;
   if (obstacle !== undefined) return refuse(obstacle.reason, obstacle.message);
   if (targets.get(place.location)?.isPaused === true)
     return refuse(
@@ -113,25 +114,19 @@ export const choosePoint = (
   world: Pick<MoveWorld, 'points' | 'place' | 'targets' | 'allowBestEffort' | 'maxAgeSeconds' | 'now'>,
 ): RecoveryPoint | { readonly reason: string; readonly message: string } => {
   const { place, targets } = world;
-  const elsewhere = world.points
-    .filter(({ peer, salvage }) => peer !== place.location && salvage !== true)
-    .toSorted(newestFirst);
+  const elsewhere = completePoints(world.points).filter(({ peer }) => peer !== place.location);
   if (elsewhere.length === 0)
     return {
       reason: 'NoRecoveryPoint',
       message: 'no peer has a complete copy, so it waits for this one (a VolumeReplica makes copies)',
     };
   const answering = elsewhere.filter(({ peer }) => targets.get(peer)?.isUp && targets.get(peer)?.hasStore);
-  if (answering.length === 0)
+  const [freshest] = answering;
+  if (freshest === undefined)
     return { reason: 'StoreUnreachable', message: 'no store that has a copy answers: fluviactl info' };
+  const obstacle = targets.get(freshest.peer)?.closed;
   const reachable = answering.filter(({ peer }) => targets.get(peer)?.closed === undefined);
-  if (reachable.length === 0)
-    return (
-      targets.get(answering[0]?.peer ?? '')?.closed ?? {
-        reason: 'StoreUnreachable',
-        message: 'no store that has a copy answers: fluviactl info',
-      }
-    );
+  if (reachable.length === 0 && obstacle !== undefined) return obstacle;
   const sure = reachable.find(({ consistency }) => world.allowBestEffort || consistency !== 'BestEffort');
   if (sure === undefined)
     return {

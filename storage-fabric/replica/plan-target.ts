@@ -21,14 +21,19 @@ export interface Obstacle {
   readonly message: string;
 }
 
+/** A peer that does not answer. */
+export const unreachable = (peer: string): Obstacle => ({
+  reason: 'PeerUnreachable',
+  message: `peer ${peer} does not answer: fluviactl info ${peer}`,
+});
+
 /** Why nothing can be copied to this peer's store at the moment; undefined when it can, as far as is known. */
 export const whyNoCopyTo = (peer: string, target: Target | undefined): Obstacle | undefined => {
   if (target === undefined)
     return { reason: 'UnknownPeer', message: `there is no peer ${peer}: kubectl get peers` };
   if (target.isPaused === true)
     return { reason: 'PeerPaused', message: `peer ${peer} is paused: set its spec.paused to false` };
-  if (target.isLost === true || (!target.isUp && !target.hasStore))
-    return { reason: 'PeerUnreachable', message: `peer ${peer} does not answer: fluviactl info ${peer}` };
+  if (target.isLost === true || (!target.isUp && !target.hasStore)) return unreachable(peer);
   if (!target.hasStore)
     return {
       reason: 'NoStore',

@@ -1,5 +1,4 @@
 import { setCondition, type ConditionInput } from '../../api/conditions.ts';
-import { LABELS } from '../../api/labels.ts';
 import { TWINS } from '../../api/collections.ts';
 import type { Links } from '../../api/link.ts';
 import { STORE } from '../../api/storage-collections.ts';
@@ -24,14 +23,13 @@ import { moveEndOf, moveNoteOf, type MoveEnd, type MoveNote, type MoveProgress }
 import { lossText, planMove, type MoveWorld } from './plan-move.ts';
 import { withPoint } from './plan-points.ts';
 import { attemptAfter, listedPoints, planReplica, type Attempt } from './plan-replica.ts';
-import { whyClosed, type Target } from './plan-target.ts';
+import { openTargets } from './targets.ts';
 import { createTransfers, type TransferState, type TransferWish } from './transfers.ts';
 import { volumeKey } from './volume-keys.ts';
+import { openVolumeUsers } from './volume-users.ts';
 
 const REPLICA = fluviaResource(VolumeReplicaKind.kind, VolumeReplicaKind.plural, true);
 const BY_CLAIM = 'storage/claim';
-/** Silence after which a peer counts as lost for its volumes; what may still write there is the fence's matter. */
-const LOST_MS = 8000;
 const LOOK_AGAIN_MS = 3000;
 const DEADLINE_SECONDS = 6 * 3600;
 
@@ -74,14 +72,8 @@ export const startReplicas = (
   replicas.addIndexers({
     [BY_CLAIM]: ({ metadata, spec }) => [`${metadata.namespace ?? ''}/${spec.claimName}`],
   });
-  pods.addIndexers({
-    [BY_CLAIM]: ({ metadata, spec }) =>
-      (spec.volumes ?? []).flatMap(({ persistentVolumeClaim }) =>
-        persistentVolumeClaim === undefined
-          ? []
-          : [`${metadata.namespace ?? ''}/${persistentVolumeClaim.claimName}`],
-      ),
-  });
+  const targets = openTargets(home, links);
+  const users = openVolumeUsers(pods, home);
 
   const claimKey = ({ metadata }: PersistentVolumeClaim): string =>
     `${metadata.namespace ?? ''}/${metadata.name}`;
@@ -100,43 +92,6 @@ export const startReplicas = (
           (a.metadata.creationTimestamp ?? '').localeCompare(b.metadata.creationTimestamp ?? '') ||
           (a.metadata.name < b.metadata.name ? -1 : 1),
       );
-
-  /** Whether a peer counts as lost for its volumes: also one that is no peer any more; not one that a person paused. */
-  const isLost = (name: string): boolean => {
-    const peer = home.peers.get(undefined, name);
-    const link = links.get(name);
-    if (link === undefined) return peer === undefined;
-    return peer?.spec.paused !== true && !link.isUp() && link.silenceMs() > LOST_MS;
-  };
-  /** Peers as they are for the volumes of a namespace. */
-  const targets = (namespace: string): ReadonlyMap<string, Target> =>
-    new Map(
-      home.peers.list().map((peer): [string, Target] => {
-        const { name } = peer.metadata;
-        const link = links.get(name);
-        const store = link?.follow(STORE).get('store');
-        const target: Target = {
-          isUp: link?.isUp() ?? false,
-          isLost: isLost(name),
-          isPaused: peer.spec.paused,
-          hasStore: store?.ready === true,
-          message: store?.message,
-          closed: whyClosed(peer, namespace, link?.follow(TWINS).get(namespace)),
-        };
-        return [name, target];
-      }),
-    );
-
-  /** A pod of a node that is gone counts: a fenced one outlives its virtual node until no copy can run any more. */
-  const isAtPeer = ({ spec: { nodeName = '' } }: Pod): boolean => {
-    const node = nodeName === '' ? undefined : home.nodes.get(undefined, nodeName);
-    return node === undefined ? nodeName !== '' : node.metadata.labels?.[LABELS.virtualNode] === 'true';
-  };
-  const isOver = (pod: Pod): boolean => pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed';
-  const isBare = ({ metadata }: Pod): boolean =>
-    metadata.ownerReferences?.some(({ controller }) => controller === true) !== true;
-  const usersOf = (claim: PersistentVolumeClaim): readonly Pod[] =>
-    pods.byIndex(BY_CLAIM, claimKey(claim)).filter((pod) => isAtPeer(pod) && !isOver(pod));
 
   const saveStatus = async (
     replica: VolumeReplica,
@@ -216,7 +171,10 @@ export const startReplicas = (
     });
   };
 
-  const actor = createMoveActor({ deps, transfers, startTransfer, usersOf }, signal);
+  const actor = createMoveActor(
+    { deps, transfers, startTransfer, usersOf: (claim) => users.atPeers(claim) },
+    signal,
+  );
 
   /** Writes what is only for people, and so needs no compare-and-swap. */
   const show = async (
@@ -265,20 +223,19 @@ export const startReplicas = (
       const points = withPoint(replica.status?.points ?? [], listed, listedPoints(replica.spec.keep));
       await saveStatus(replica, { points: [...points], lastAttemptAt: clock.now().toISOString() });
     }
-    const all = pods.byIndex(BY_CLAIM, claimKey(claim)).filter((pod) => !isOver(pod));
     const world: MoveWorld = {
       now: clock.now().getTime(),
       note,
       place,
       wanted: claim.metadata.annotations?.[STORAGE_ANNOTATIONS.moveTo],
-      users: usersOf(claim).length,
-      bareUser: usersOf(claim).find(isBare)?.metadata.name,
-      waiting: all.filter((pod) => pod.spec.nodeName === undefined || pod.spec.nodeName === '').length,
+      users: users.atPeers(claim).length,
+      bareUser: users.bareAtPeers(claim),
+      waiting: users.waiting(claim),
       points: replica?.status?.points ?? [],
       allowBestEffort: replica?.spec.allowBestEffort ?? false,
       maxAgeSeconds: replica?.spec.maxAgeSeconds,
-      targets: targets(claim.metadata.namespace ?? ''),
-      isSourceLost: isLost(place.location),
+      targets: targets.of(claim.metadata.namespace ?? ''),
+      isSourceLost: targets.isLost(place.location),
       sourceHeardAt: clock.now().getTime() - (links.get(place.location)?.silenceMs() ?? 0),
       transfer: note === undefined || isForeign ? undefined : transferFor(state, point),
       isBusy: (note !== undefined && isForeign) || transfers.isEnding(id),
@@ -308,7 +265,7 @@ export const startReplicas = (
       replica,
       place,
       why,
-      targets: targets(claim.metadata.namespace ?? ''),
+      targets: targets.of(claim.metadata.namespace ?? ''),
       isSourceUp: place !== undefined && links.get(place.location)?.isUp() === true,
       isBusy: transfers.get(id) !== undefined || transfers.isEnding(id),
       attempts: memory.attempts,

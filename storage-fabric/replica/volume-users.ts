@@ -1,0 +1,45 @@
+import { LABELS } from '../../api/labels.ts';
+import { controllerOf } from '../../api/owners.ts';
+import type { Informer } from '../../runtime/kube/informer.ts';
+import type { PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
+import type { Pod } from '../../runtime/kube/types.ts';
+import type { HomeVolumes } from '../volumes/home-volumes.ts';
+
+const BY_CLAIM = 'storage/claim';
+
+/** Home's pods that use a claim, without those that have ended. */
+export interface VolumeUsers {
+  /** Those at a peer, where they may write. */
+  atPeers(claim: PersistentVolumeClaim): readonly Pod[];
+  /** Of those one that nobody would start again, by name. */
+  bareAtPeers(claim: PersistentVolumeClaim): string | undefined;
+  /** How many are bound to no node. */
+  waiting(claim: PersistentVolumeClaim): number;
+}
+
+const isOver = (pod: Pod): boolean => pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed';
+
+/** Reads them from the cache of pods, to which it adds an index. */
+export const openVolumeUsers = (pods: Informer<Pod>, home: HomeVolumes): VolumeUsers => {
+  pods.addIndexers({
+    [BY_CLAIM]: ({ metadata, spec }) =>
+      (spec.volumes ?? []).flatMap(({ persistentVolumeClaim }) =>
+        persistentVolumeClaim === undefined
+          ? []
+          : [`${metadata.namespace ?? ''}/${persistentVolumeClaim.claimName}`],
+      ),
+  });
+  /** A pod of a node that is gone counts: a fenced one outlives its virtual node until no copy can run any more. */
+  const isAtPeer = ({ spec: { nodeName = '' } }: Pod): boolean => {
+    const node = nodeName === '' ? undefined : home.nodes.get(undefined, nodeName);
+    return node === undefined ? nodeName !== '' : node.metadata.labels?.[LABELS.virtualNode] === 'true';
+  };
+  const usersOf = ({ metadata }: PersistentVolumeClaim): readonly Pod[] =>
+    pods.byIndex(BY_CLAIM, `${metadata.namespace ?? ''}/${metadata.name}`).filter((pod) => !isOver(pod));
+  const atPeers: VolumeUsers['atPeers'] = (claim) => usersOf(claim).filter(isAtPeer);
+  return {
+    atPeers,
+    bareAtPeers: (claim) => atPeers(claim).find((pod) => controllerOf(pod) === undefined)?.metadata.name,
+    waiting: (claim) => usersOf(claim).filter(({ spec: { nodeName = '' } }) => nodeName === '').length,
+  };
+};
