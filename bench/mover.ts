@@ -2,7 +2,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Bench, BenchResult } from './main.ts';
-import { startCopyLab, TENANT, VOLUME_KEY, type CopyLab, type Order } from '../test/host/copy-lab.ts';
+import { startCopyLab, TENANT, VOLUME_KEY, type CopyLab } from '../test/host/copy-lab.ts';
 import { treeHash, writeFiles } from '../test/host/trees.ts';
 import { run } from '../test/testbed/exec.ts';
 
@@ -29,13 +29,6 @@ interface Copied {
   readonly snapshotID: string;
   readonly treeHash: string;
 }
-
-/** Runs the mover to its end. */
-const move = async (lab: CopyLab, folder: string, order: Order): Promise<Copied> => {
-  const end = await lab.startMover(folder, order).ended;
-  if (end?.ok !== true) throw new Error(`the mover failed: ${JSON.stringify(end)}`);
-  return end.result as Copied;
-};
 
 /** Runs restic straight against the S3, as a person would. */
 const plain = (lab: CopyLab, repository: string, args: readonly string[], cwd?: string): Promise<string> =>
@@ -75,27 +68,25 @@ const ours = (lab: CopyLab, source: string, onSent: (fraction: number) => void):
   return {
     first: async (round) => {
       const order = { action: 'backup', volume: volumeOf(round), sequence: 1 } as const;
-      points.set(round, await move(lab, source, order));
+      points.set(round, (await lab.move(source, order)) as Copied);
     },
     second: async (round) => {
       const before = await received(round);
       const { snapshotID } = points.get(round) ?? { snapshotID: undefined };
-      points.set(
-        round,
-        await move(lab, source, {
-          action: 'backup',
-          volume: volumeOf(round),
-          sequence: 2,
-          ...(snapshotID === undefined ? {} : { parentSnapshotID: snapshotID }),
-        }),
-      );
+      const order = {
+        action: 'backup',
+        volume: volumeOf(round),
+        sequence: 2,
+        ...(snapshotID === undefined ? {} : { parentSnapshotID: snapshotID }),
+      } as const;
+      points.set(round, (await lab.move(source, order)) as Copied);
       onSent(((await received(round)) - before) / (FILES * BYTES_PER_FILE));
     },
     restore: async (round, target) => {
       const point = points.get(round);
       if (point === undefined) throw new Error('restored before it was copied');
       const { snapshotID, treeHash: tree } = point;
-      await move(lab, target, { action: 'restore', volume: volumeOf(round), snapshotID, treeHash: tree });
+      await lab.move(target, { action: 'restore', volume: volumeOf(round), snapshotID, treeHash: tree });
     },
     forget: (round) =>
       rmSync(join(lab.s3.root, lab.s3.access.bucket, TENANT, volumeOf(round)), { recursive: true }),

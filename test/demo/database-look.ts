@@ -1,19 +1,8 @@
 /** What can be seen of the database: its rows, the copies of its volume, how the volume moved. */
+import type { RecoveryPoint } from '../../api/v1alpha1/volume-replica.ts';
 import { eventually } from '../support/fluviactl.ts';
 import { judgeRows, parseAcknowledged, parseNumbers, type RowVerdict } from './rows.ts';
 import { HOME, ORDERS, type Stage } from './stage.ts';
-
-/** A recovery point in the status of the VolumeReplica. */
-export interface Point {
-  readonly peer: string;
-  readonly sequence: number;
-  readonly consistency: string;
-  readonly cutAt: string;
-  readonly bytesScanned: number;
-  readonly bytesSent: number;
-  /** The tail of a peer that was lost: for people. */
-  readonly salvage?: boolean;
-}
 
 /** How the volume's last move ended. */
 export interface Move {
@@ -28,7 +17,7 @@ interface Item {
   readonly metadata: { readonly annotations?: Readonly<Record<string, string>> };
   readonly status?: {
     readonly conditions?: readonly { readonly type: string; readonly status: string }[];
-    readonly points?: readonly Point[];
+    readonly points?: readonly RecoveryPoint[];
   };
 }
 
@@ -72,7 +61,7 @@ export const checkDatabase = async (stage: Stage): Promise<void> => {
 };
 
 /** Recovery points, newest first. */
-export const pointsOf = async (stage: Stage): Promise<readonly Point[]> =>
+export const pointsOf = async (stage: Stage): Promise<readonly RecoveryPoint[]> =>
   (await get(stage, 'volumereplica/db'))[0]?.status?.points ?? [];
 
 const moveOf = (annotations: Readonly<Record<string, string>>): Partial<Move> =>

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { RecoveryPoint } from '../../api/v1alpha1/volume-replica.ts';
 import { ensureImage } from '../images/images.ts';
 import { eventually } from '../support/fluviactl.ts';
 import {
@@ -8,7 +9,6 @@ import {
   lookAtFailover,
   pointsOf,
   waitForRows,
-  type Point,
 } from './database-look.ts';
 import { CLAIM, database, policy, POLICY, replica, writer } from './database.ts';
 import { CLUSTERS, HOME, ORDERS, PEERS, type Stage, type Step } from './stage.ts';
@@ -79,7 +79,7 @@ class DatabaseStory {
       );
   }
 
-  async #waitForCopies(stage: Stage, count: number): Promise<readonly Point[]> {
+  async #waitForCopies(stage: Stage, count: number): Promise<readonly RecoveryPoint[]> {
     const seen = new Set<number>();
     return eventually(
       `${count} copies at ${this.#target}`,

@@ -1,4 +1,4 @@
-import { prepareFluvia } from '../support/fabric.ts';
+import { installFluvia, peerClusters, prepareFluvia } from '../support/fabric.ts';
 import { eventually, fluviactl } from '../support/fluviactl.ts';
 import { CLIENT, CLUSTERS, HOME, ORDERS, PAIRS, SHOP, type Step } from './stage.ts';
 
@@ -14,21 +14,7 @@ export const makeFabric: readonly Step[] = [
       const flags = (cluster: string): readonly string[] => (cluster === HOME ? [] : STORE);
       for (const cluster of CLUSTERS)
         say.command(['fluviactl install --cluster-name', cluster, ...flags(cluster)].join(' '));
-      await Promise.all(
-        CLUSTERS.map((cluster) =>
-          fluviactl([
-            'install',
-            '--kubeconfig',
-            testbed.kubeconfigPath(cluster),
-            '--cluster-name',
-            cluster,
-            '--image',
-            image,
-            ...flags(cluster),
-            '--wait',
-          ]),
-        ),
-      );
+      await Promise.all(CLUSTERS.map((cluster) => installFluvia(testbed, cluster, image, ...flags(cluster))));
       say.output('agents and controllers are Ready in all three, and a store for copies in both peers');
     },
   },
@@ -38,16 +24,7 @@ export const makeFabric: readonly Step[] = [
       const { testbed, say } = stage;
       for (const [a, b] of PAIRS) {
         say.command(`fluviactl peer --kubeconfig ${a} --remote-kubeconfig ${b}`);
-        await fluviactl(
-          [
-            'peer',
-            '--kubeconfig',
-            testbed.kubeconfigPath(a),
-            '--remote-kubeconfig',
-            testbed.kubeconfigPath(b),
-          ],
-          { onLine: (line) => say.output(line) },
-        );
+        await peerClusters(testbed, a, b, { onLine: (line) => say.output(line) });
       }
       await stage.kubectl(HOME, 'get', 'peers,nodes,views');
     },

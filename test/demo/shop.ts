@@ -1,4 +1,4 @@
-import { eventually } from '../support/fluviactl.ts';
+import { namespaceOpened } from '../support/objects.ts';
 import { application } from './application.ts';
 import { CLIENT, HOME, SHOP, PEERS, type PodRow, type Stage, type Step } from './stage.ts';
 
@@ -24,12 +24,7 @@ export const runShop: readonly Step[] = [
     act: async (stage) => {
       await stage.atHome('create', 'namespace', SHOP);
       await stage.kubectl(HOME, 'label', 'namespace', SHOP, 'fluvia.dev/offload=true');
-      await eventually('the namespace is open', async () => {
-        // the object is made a moment after the label
-        const wait = ['wait', '-n', SHOP, '--for=condition=Ready', 'namespaceoffloading/offloading'];
-        await stage.atHome(...wait, '--timeout=20s');
-        return true;
-      });
+      await namespaceOpened(stage.testbed, HOME, SHOP);
       await stage.testbed.kubectl(HOME, ['apply', '-n', SHOP, '-f', '-'], {
         input: application(REPLICAS),
       });

@@ -1,4 +1,5 @@
 import { eventually, fluviactl } from '../support/fluviactl.ts';
+import { applyObjects } from '../support/objects.ts';
 import type { Testbed } from '../testbed/testbed.ts';
 import type { Narrator } from './narrator.ts';
 
@@ -69,8 +70,7 @@ export class Stage {
 
   /** Applies objects at home in a namespace (where they name no other). */
   async apply(namespace: string, ...items: readonly object[]): Promise<void> {
-    const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
-    await this.testbed.kubectl(HOME, ['apply', '-n', namespace, '-f', '-'], { input });
+    await applyObjects(this.testbed, HOME, items, namespace);
   }
 
   /** Pods of a namespace at home that are not ending. */

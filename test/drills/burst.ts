@@ -6,7 +6,9 @@
  */
 import { ANNOTATIONS } from '../../api/labels.ts';
 import { eventually } from '../support/fluviactl.ts';
+import { applyObjects, namespaceOpened } from '../support/objects.ts';
 import type { Testbed } from '../testbed/testbed.ts';
+import { figureTable, type FigureRow } from './figure-table.ts';
 import { judgeBurst, millicores, type BurstNode, type BurstPod } from './plan-burst.ts';
 
 export interface BurstDrill {
@@ -89,9 +91,7 @@ const get = async <T>({ testbed }: BurstDrill, cluster: string, ...what: string[
   ).items;
 
 const apply = ({ testbed }: BurstDrill, cluster: string, ...items: readonly object[]): Promise<string> =>
-  testbed.kubectl(cluster, ['apply', '-f', '-'], {
-    input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items }),
-  });
+  applyObjects(testbed, cluster, items);
 
 const requestOf = ({ spec }: PodObject): number =>
   spec.containers.reduce((sum, { resources }) => sum + millicores(resources?.requests?.cpu ?? '0'), 0);
@@ -172,15 +172,7 @@ const fragment = async (drill: BurstDrill): Promise<void> => {
     kind: 'Namespace',
     metadata: { name: NAMESPACE, labels: { 'fluvia.dev/offload': 'true' } },
   });
-  await eventually(
-    'the namespace is open to both peers',
-    async () => {
-      const args = ['wait', '-n', NAMESPACE, '--for=condition=Ready', 'namespaceoffloading/offloading'];
-      await testbed.kubectl(home, [...args, '--timeout=5s']);
-      return true;
-    },
-    90_000,
-  );
+  await namespaceOpened(testbed, home, NAMESPACE);
 };
 
 const WEBHOOK = ['mutatingwebhookconfiguration', 'fluvia'] as const;
@@ -295,8 +287,8 @@ export const runBurstDrill = async (drill: BurstDrill): Promise<readonly BurstFi
 };
 
 /** The figures of both runs side by side. */
-export const burstTable = (runs: readonly BurstFigures[]): string => {
-  const rows: readonly (readonly [string, (run: BurstFigures) => string])[] = [
+const burstTable = (runs: readonly BurstFigures[]): string => {
+  const rows: readonly FigureRow<BurstFigures>[] = [
     [`${PODS} pods, ${LOOK_AFTER_MS / 1000} s after the last create`, ({ ranking }) => `ranking ${ranking}`],
     ['bound to a real node', ({ bound }) => String(bound)],
     ['running', ({ running }) => String(running)],
@@ -306,7 +298,5 @@ export const burstTable = (runs: readonly BurstFigures[]): string => {
     ['millicores taken, of those free', ({ taken, free }) => `${taken} of ${free}`],
     ['last bound after', ({ lastBoundSeconds }) => `${lastBoundSeconds} s`],
   ];
-  return rows
-    .map(([name, show]) => `${name.padEnd(38)}${runs.map((one) => show(one).padStart(16)).join('')}`)
-    .join('\n');
+  return figureTable(rows, runs, { name: 38, figure: 16 });
 };

@@ -118,31 +118,22 @@ export const runCopyKillDrill = async (drill: CopyKillDrill): Promise<CopyKillFi
       ...(parent === undefined ? {} : { parentSnapshotID: parent.snapshotID }),
     };
   };
-  const must = async (what: string, mover: MoverProcess): Promise<void> => {
-    const end = await mover.ended;
-    if (end?.ok !== true) throw new Error(`${what} failed: ${JSON.stringify(end)}`);
-  };
   const mend: Order = { action: 'maintain', volume: VOLUME, keep: KEPT };
   /** The mover's own work, killed once in its middle in every third case and then begun anew, as home does. */
-  const repeated = async (what: string, folder: string, wish: Order, isKilled: boolean): Promise<void> => {
+  const repeated = async (folder: string, wish: Order, isKilled: boolean): Promise<void> => {
     if (isKilled) {
       const doomed = lab.startMover(folder, wish);
       await Promise.race([systemClock.sleep(300 + random() * 2500), doomed.ended]);
       await doomed.kill();
       await doomed.ended;
     }
-    await must(what, lab.startMover(folder, wish));
+    await lab.move(folder, wish);
   };
   const checkNewest = async (isKilled: boolean): Promise<number> => {
     const point = await newest();
     if (point === undefined) throw new Error('no recovery point is left');
     const { snapshotID, treeHash: tree } = point;
-    await repeated(
-      'the restore',
-      target,
-      { action: 'restore', volume: VOLUME, snapshotID, treeHash: tree },
-      isKilled,
-    );
+    await repeated(target, { action: 'restore', volume: VOLUME, snapshotID, treeHash: tree }, isKilled);
     if (treeHash(target) !== cuts.get(point.sequence)) {
       throw new Error(`what was restored is not the tree of copy ${point.sequence}`);
     }
@@ -152,7 +143,7 @@ export const runCopyKillDrill = async (drill: CopyKillDrill): Promise<CopyKillFi
   writeFiles(source, range(0, shape.files), shape, 'first');
   await lab.startFront({ bytesPerSecond: drill.bytesPerSecond });
   const begun = performance.now();
-  await must('the first copy', lab.startMover(source, await order()));
+  await lab.move(source, await order());
   // how long a copy takes when nothing happens to it: moments are chosen within that
   let usual = performance.now() - begun;
   for (let point = 0; point < drill.points; point += 1) {
@@ -168,7 +159,7 @@ export const runCopyKillDrill = async (drill: CopyKillDrill): Promise<CopyKillFi
     if (isThorough && point === 0) {
       rewrite('usual');
       const again = performance.now();
-      await must('a copy', lab.startMover(source, await order()));
+      await lab.move(source, await order());
       usual = performance.now() - again;
     }
     const victim = VICTIMS[point % VICTIMS.length] ?? 'mover';
@@ -198,9 +189,9 @@ export const runCopyKillDrill = async (drill: CopyKillDrill): Promise<CopyKillFi
       throw new Error(`copy ${sequence} says that it is whole, and ${restored} is the newest`);
     }
     if (end?.ok === true) survived += 1;
-    else await repeated('mending', source, mend, isThorough && point % 3 === 1);
+    else await repeated(source, mend, isThorough && point % 3 === 1);
     if (isThorough || point === drill.points - 1) {
-      await must('the next copy', lab.startMover(source, await order()));
+      await lab.move(source, await order());
       slowest = Math.max(slowest, (performance.now() - killedAt) / 1000);
       if ((await checkNewest(false)) !== sequence) throw new Error(`copy ${sequence} is not the newest`);
       const left = await lab.leftovers(VOLUME, source);
@@ -211,7 +202,7 @@ export const runCopyKillDrill = async (drill: CopyKillDrill): Promise<CopyKillFi
         `${end?.ok === true ? 'it came through' : (end?.reason ?? 'it died')}; point ${restored} restored whole`,
     );
   }
-  await must('mending', lab.startMover(source, mend));
+  await lab.move(source, mend);
   const points = await client.commits(PATH);
   const snapshots = await lab.snapshots(VOLUME);
   if (points.length > KEPT || snapshots.length !== points.length) {

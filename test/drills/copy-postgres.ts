@@ -6,9 +6,9 @@
 import { chownSync } from 'node:fs';
 import { z } from 'zod';
 import { CommitRecord } from '../../api/commit-record.ts';
-import type { CopyLab, Order } from '../host/copy-lab.ts';
+import type { CopyLab } from '../host/copy-lab.ts';
 import { run, type RunResult } from '../testbed/exec.ts';
-import { INITDB, POSTGRES_UID, tryPostgres } from '../testbed/postgresql.ts';
+import { INITDB, POSTGRES_UID, runPostgres, tryPostgres } from '../testbed/postgresql.ts';
 
 export interface PostgresSize {
   readonly points: number;
@@ -52,15 +52,7 @@ const ADDS_UP = `SELECT (SELECT sum(abalance) FROM pgbench_accounts) = (SELECT s
   AND (SELECT sum(tbalance) FROM pgbench_tellers) = (SELECT sum(delta) FROM pgbench_history)`;
 const COMMITTED = 'SELECT count(*) FROM pgbench_history';
 
-const mustSucceed = (what: string, { code, stdout, stderr }: RunResult): string => {
-  if (code !== 0) throw new Error(`${what} exited ${code}: ${stderr.trim() || stdout.trim()}`);
-  return stdout.trim();
-};
-
-/** Runs one of PostgreSQL's programs on a folder. */
-const postgres = async (data: string, ...command: readonly string[]): Promise<string> =>
-  mustSucceed(command[0] ?? '', await tryPostgres(data, command));
-const query = (data: string, sql: string): Promise<string> => postgres(data, 'psql', '-Atc', sql);
+const query = (data: string, sql: string): Promise<string> => runPostgres(data, 'psql', '-Atc', sql);
 const stop = (data: string, how: 'fast' | 'immediate'): Promise<unknown> =>
   tryPostgres(data, ['pg_ctl', '-D', '/data/pg', '-m', how, '-w', 'stop']);
 
@@ -76,9 +68,9 @@ const Copied = CommitRecord.pick({ snapshotID: true, treeHash: true, consistency
 
 /** Starts what was restored, and judges it. Returns the transactions that it has. */
 const judge = async (data: string, point: Point): Promise<number> => {
-  await postgres(data, ...START, SETTINGS);
+  await runPostgres(data, ...START, SETTINGS);
   try {
-    await postgres(data, 'pg_amcheck', '--all', '--install-missing', '--heapallindexed');
+    await runPostgres(data, 'pg_amcheck', '--all', '--install-missing', '--heapallindexed');
     const found = z.coerce.number().parse(await query(data, COMMITTED));
     if (found < point.committed) {
       throw new Error(`copy ${point.sequence} lost ${point.committed - found} committed transactions`);
@@ -95,17 +87,12 @@ export const runPostgresDrill = async (drill: PostgresDrill): Promise<PostgresFi
   const { lab, minSeconds, report } = drill;
   const source = await lab.subvolume('database');
   chownSync(source, POSTGRES_UID, POSTGRES_UID);
-  await postgres(source, ...INITDB);
-  await postgres(source, ...START, SETTINGS);
+  await runPostgres(source, ...INITDB);
+  await runPostgres(source, ...START, SETTINGS);
   const points: Point[] = [];
   const took: number[] = [];
-  const move = async (folder: string, order: Order): Promise<unknown> => {
-    const end = await lab.startMover(folder, order).ended;
-    if (end?.ok !== true) throw new Error(`the mover failed: ${JSON.stringify(end)}`);
-    return end.result;
-  };
   try {
-    await postgres(source, 'pgbench', '--initialize', '--quiet', `--scale=${drill.scale}`);
+    await runPostgres(source, 'pgbench', '--initialize', '--quiet', `--scale=${drill.scale}`);
     const load = ['pgbench', `--client=${drill.clients}`, `--time=${PGBENCH_SECONDS}`, '--no-vacuum'];
     let ended: RunResult | undefined;
     const writers = tryPostgres(source, load).then((result) => (ended = result));
@@ -114,7 +101,7 @@ export const runPostgresDrill = async (drill: PostgresDrill): Promise<PostgresFi
       if (ended !== undefined) throw new Error(`pgbench ended: ${ended.stderr}`);
       const committed = z.coerce.number().parse(await query(source, COMMITTED));
       const begun = performance.now();
-      const result = await move(source, {
+      const result = await lab.move(source, {
         action: 'backup',
         volume: VOLUME,
         sequence,
@@ -147,7 +134,7 @@ export const runPostgresDrill = async (drill: PostgresDrill): Promise<PostgresFi
   for (const point of points) {
     const { sequence, snapshotID, treeHash } = point;
     const target = await lab.subvolume(`database-${sequence}`);
-    await move(target, { action: 'restore', volume: VOLUME, snapshotID, treeHash });
+    await lab.move(target, { action: 'restore', volume: VOLUME, snapshotID, treeHash });
     found.push(await judge(target, point));
     report(`copy ${sequence}: starts, sound, ${found.at(-1)} transactions`);
     await run('btrfs', ['subvolume', 'delete', target]);

@@ -9,9 +9,11 @@ import {
   fluviaPods,
   killPodProcesses,
   leaderLease,
+  takeover,
   type LeaderLease,
   type PodRef,
 } from '../support/processes.ts';
+import { applyObjects, namespaceOpened } from '../support/objects.ts';
 import { seededRandom } from '../support/seed.ts';
 import type { Testbed } from '../testbed/testbed.ts';
 
@@ -45,8 +47,6 @@ type Phase = 'peer' | 'offload' | 'unpeer';
 const PHASES: readonly Phase[] = ['peer', 'offload', 'unpeer'];
 /** A moment within a phase is chosen from this many milliseconds after its start. */
 const WINDOW_MS: Readonly<Record<Phase, number>> = { peer: 5000, offload: 8000, unpeer: 5000 };
-/** The bar: a standby leads so many seconds after its leader was killed. */
-const TAKEOVER_SECONDS = 10;
 const NAMESPACE = 'drill';
 const STEADY = 'steady';
 const REPLICAS = 4;
@@ -82,11 +82,7 @@ const offload = async (
   peer: string,
   replicas: number,
 ): Promise<void> => {
-  const apply = (...items: readonly object[]): Promise<string> =>
-    testbed.kubectl(home, ['apply', '-f', '-'], {
-      input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items }),
-    });
-  await apply(
+  await applyObjects(testbed, home, [
     { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } },
     {
       apiVersion: 'fluvia.dev/v1alpha1',
@@ -94,17 +90,9 @@ const offload = async (
       metadata: { name: 'offloading', namespace },
       spec: { strategy: 'Remote', peers: [peer] },
     },
-  );
-  await eventually(
-    'the namespace is open',
-    async () => {
-      const args = ['wait', '-n', namespace, '--for=condition=Ready', 'namespaceoffloading/offloading'];
-      await testbed.kubectl(home, [...args, '--timeout=5s']);
-      return true;
-    },
-    90_000,
-  );
-  await apply(deployment(namespace, replicas));
+  ]);
+  await namespaceOpened(testbed, home, namespace);
+  await applyObjects(testbed, home, [deployment(namespace, replicas)]);
 };
 
 const cli = async (args: readonly string[]): Promise<void> => {
@@ -216,28 +204,6 @@ const chooseVictim = async (drill: KillDrill, random: () => number): Promise<Vic
   return { cluster, pod, what, lease };
 };
 
-/** Seconds from the kill of a leader to the first write of the next: another term, whoever leads in it. */
-const takeover = async (
-  { testbed }: KillDrill,
-  { cluster, lease }: Victim,
-  killedAt: number,
-): Promise<number> => {
-  const next = await eventually(
-    `another leader in ${cluster}`,
-    async () => {
-      const now = await leaderLease(testbed, cluster);
-      return now.transitions > lease.transitions && now.pod !== '' ? now : undefined;
-    },
-    60_000,
-    250,
-  );
-  const seconds = (next.acquiredAtMs - killedAt) / 1000;
-  if (seconds > TAKEOVER_SECONDS) {
-    throw new Error(`nobody led in ${cluster} for ${seconds.toFixed(1)} s after ${lease.pod} was killed`);
-  }
-  return seconds;
-};
-
 /** Application containers that no kill may touch: pods of the steady namespace, of `alsoIn`, and the cluster's own. */
 const stayingIn = ({ nodes }: ContainerSample, alsoIn: readonly string[]): ReadonlyMap<string, string> =>
   new Map(
@@ -282,7 +248,7 @@ export const runKillDrill = async (drill: KillDrill): Promise<KillFigures> => {
     );
     await new Promise((resolve) => setTimeout(resolve, afterMs));
     const victim = await chooseVictim(drill, random);
-    const { cluster, pod, what } = victim;
+    const { cluster, pod, what, lease } = victim;
     // What is being unpeered ends anyway.
     const alsoIn = phase === 'offload' ? [NAMESPACE] : [];
     let killedAt = 0;
@@ -292,7 +258,7 @@ export const runKillDrill = async (drill: KillDrill): Promise<KillFigures> => {
       killedAt = Date.now();
     });
     if (hit === 0) throw new Error(`point ${point + 1}: ${what} ${pod.name} of ${cluster} had no process`);
-    const led = what === 'controller' ? await takeover(drill, victim, killedAt) : undefined;
+    const led = what === 'controller' ? await takeover(testbed, cluster, lease, killedAt) : undefined;
     if ((await work) !== undefined) {
       await begin(drill, phase); // whoever's command was cut short gives it again
     }

@@ -7,8 +7,7 @@
 import { parseArgs } from 'node:util';
 import { installAll, planLab, type LabPlan } from '../e2e/lab.ts';
 import { setUpMachine } from '../set-up.ts';
-import { fluviactl } from '../support/fluviactl.ts';
-import { prepareFluvia } from '../support/fabric.ts';
+import { peerClusters, prepareFluvia } from '../support/fabric.ts';
 import { SEED } from '../support/seed.ts';
 import { Testbed } from '../testbed/testbed.ts';
 import { runBurstDrill } from './burst.ts';
@@ -51,11 +50,6 @@ const { name } = values;
 const report = (line: string): void => void process.stdout.write(`${line}\n`);
 const started = Date.now();
 
-const join = async (testbed: Testbed, a: string, b: string): Promise<void> => {
-  const [one, two] = [a, b].map((cluster) => testbed.kubeconfigPath(cluster));
-  await fluviactl(['peer', '--kubeconfig', one ?? '', '--remote-kubeconfig', two ?? '']);
-};
-
 report(`seed ${SEED}: ${JSON.stringify(plan.clusters)}`);
 await setUpMachine();
 const copyTables = await runCopyDrills(wanted, SEED, report);
@@ -72,7 +66,7 @@ try {
     report,
   );
   await installAll(testbed, plan, image);
-  await join(testbed, home, other);
+  await peerClusters(testbed, home, other);
   const tables: string[] = [...copyTables];
   if (wanted.includes('kill')) {
     const points = Number(values.points);
@@ -87,7 +81,7 @@ try {
     });
     tables.push(killTable(figures));
   }
-  if (wanted.includes('partition') || wanted.includes('burst')) await join(testbed, home, peer);
+  if (wanted.includes('partition') || wanted.includes('burst')) await peerClusters(testbed, home, peer);
   if (wanted.includes('burst')) {
     await runBurstDrill({ testbed, home, peers: [peer, other], report });
   }

@@ -10,7 +10,9 @@ import {
   type ContainerSample,
 } from '../support/containers.ts';
 import { eventually } from '../support/fluviactl.ts';
+import { applyObjects, namespaceOpened } from '../support/objects.ts';
 import type { Testbed } from '../testbed/testbed.ts';
+import { figureTable, type FigureRow } from './figure-table.ts';
 import { countRunning, findOverlaps, gapsOf, livesOf, shortestHandover, type Gaps } from './plan-overlap.ts';
 
 export interface PartitionDrill {
@@ -139,8 +141,8 @@ const isReady = ({ metadata, status }: PodList['items'][number]): boolean =>
   metadata.deletionTimestamp === undefined &&
   (status.conditions?.some((c) => c.type === 'Ready' && c.status === 'True') ?? false);
 
-const apply = (drill: PartitionDrill, object: object): Promise<string> =>
-  drill.testbed.kubectl(drill.home, ['apply', '-f', '-'], { input: JSON.stringify(object) });
+const apply = ({ testbed, home }: PartitionDrill, object: object): Promise<string> =>
+  applyObjects(testbed, home, [object]);
 
 /** A virtual node is cordoned by its VirtualNode: Fluvia takes back what is written into the Node. */
 const cordon = async ({ testbed, home }: PartitionDrill, node: string, cordoned: boolean): Promise<void> => {
@@ -162,15 +164,7 @@ const begin = async (drill: PartitionDrill): Promise<void> => {
     kind: 'Namespace',
     metadata: { name: NAMESPACE, labels: { 'fluvia.dev/offload': 'true' } },
   });
-  await eventually(
-    'the namespace is open',
-    async () => {
-      const args = ['wait', '-n', NAMESPACE, '--for=condition=Ready', 'namespaceoffloading/offloading'];
-      await testbed.kubectl(home, [...args, '--timeout=5s']);
-      return true;
-    },
-    90_000,
-  );
+  await namespaceOpened(testbed, home, NAMESPACE);
   const nodes = (await testbed.kubectl(home, ['get', 'nodes', '-o', 'name'])).trim().split('\n');
   const others = nodes.filter((node) => node !== `node/fluvia-${peer}`);
   for (const node of others) await cordon(drill, node, true);
@@ -335,7 +329,7 @@ const judge = (
 
 /** The figures of several runs side by side. */
 export const partitionTable = (runs: readonly PartitionFigures[]): string => {
-  const rows: readonly (readonly [string, (run: PartitionFigures) => string])[] = [
+  const rows: readonly FigureRow<PartitionFigures>[] = [
     ['lost peer', ({ how }) => how],
     ['pods, fence + replace', ({ pods }) => pods],
     [
@@ -351,7 +345,5 @@ export const partitionTable = (runs: readonly PartitionFigures[]): string => {
     ['gaps median / p99 / longest', ({ gaps }) => `${gaps.median} / ${gaps.p99} / ${gaps.longest} ms`],
     [`gaps over ${GAP_BOUND_MS} ms`, ({ gaps }) => String(gaps.over)],
   ];
-  return rows
-    .map(([name, show]) => `${name.padEnd(34)}${runs.map((run) => show(run).padStart(20)).join('')}`)
-    .join('\n');
+  return figureTable(rows, runs, { name: 34, figure: 20 });
 };

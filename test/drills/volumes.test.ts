@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, it } from 'vitest';
 import { FULL_TIMES, volumeStory } from '../e2e/volume-story.ts';
-import { prepareFluvia } from '../support/fabric.ts';
-import { fluviactl } from '../support/fluviactl.ts';
+import { installFluvia, peerClusters, prepareFluvia } from '../support/fabric.ts';
 import { Testbed } from '../testbed/testbed.ts';
 
 /** The story of a volume whose peer has a power cut, at the lease and grace of the bars; `npm test` tells it within main-job. */
@@ -17,20 +16,14 @@ beforeAll(async () => {
     storage: true,
   });
   const image = await prepareFluvia(testbed, CLUSTERS);
-  const kubeconfig = (cluster: string): string => testbed.kubeconfigPath(cluster);
   await Promise.all(
     CLUSTERS.map((name) =>
-      fluviactl([
-        'install',
-        '--kubeconfig',
-        kubeconfig(name),
-        '--cluster-name',
+      installFluvia(
+        testbed,
         name,
-        '--image',
         image,
-        '--wait',
         ...(name === HOME ? [] : ['--object-store', '--object-store-size', '2Gi']),
-      ]),
+      ),
     ),
   );
   for (const [a, b] of [
@@ -38,7 +31,7 @@ beforeAll(async () => {
     [HOME, TARGET],
     [SOURCE, TARGET],
   ] as const)
-    await fluviactl(['peer', '--kubeconfig', kubeconfig(a), '--remote-kubeconfig', kubeconfig(b)]);
+    await peerClusters(testbed, a, b);
   story = volumeStory({
     testbed,
     home: HOME,

@@ -4,7 +4,9 @@
  */
 import { seenAs } from '../../api/views.ts';
 import type { View } from '../../api/v1alpha1/view.ts';
-import { eventually, fluviactl } from '../support/fluviactl.ts';
+import { installFluvia } from '../support/fabric.ts';
+import { eventually } from '../support/fluviactl.ts';
+import { applyObjects } from '../support/objects.ts';
 import { seededRandom, shuffled } from '../support/seed.ts';
 import type { Testbed } from '../testbed/testbed.ts';
 
@@ -60,9 +62,7 @@ export const makeLabPods = async (testbed: Testbed): Promise<LabPod[]> => {
       { apiVersion: 'v1', kind: 'Namespace', metadata: { name: LAB_NAMESPACE } },
       ...cluster.nodes.map((node) => labPod(`lab-${node.name}`, node.name)),
     ];
-    await testbed.kubectl(cluster.name, ['apply', '-f', '-'], {
-      input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items }),
-    });
+    await applyObjects(testbed, cluster.name, items);
     for (const node of cluster.nodes) {
       const name = `lab-${node.name}`;
       await testbed.kubectl(cluster.name, [
@@ -193,19 +193,14 @@ export const installAll = async (
 ): Promise<void> => {
   await Promise.all(
     plan.clusters.map(({ name, viewPool }) =>
-      fluviactl([
-        'install',
-        '--kubeconfig',
-        testbed.kubeconfigPath(name),
-        '--cluster-name',
+      installFluvia(
+        testbed,
         name,
-        '--image',
         image,
         '--view-pool',
         viewPool,
-        '--wait',
         ...(stores.includes(name) ? ['--object-store'] : []),
-      ]),
+      ),
     ),
   );
 };

@@ -8,16 +8,10 @@ import type { View } from '../../api/v1alpha1/view.ts';
 import { containsJson } from '../../runtime/kube/apply.ts';
 import { killTable, runKillDrill } from '../drills/kill-points.ts';
 import { partitionTable, REDUCED_SIZE, runPartitionDrill } from '../drills/partition.ts';
-import { prepareFluvia } from '../support/fabric.ts';
+import { peerClusters, prepareFluvia } from '../support/fabric.ts';
 import { eventually, fluviactl, FLUVIACTL, runCommand } from '../support/fluviactl.ts';
 import { SEED } from '../support/seed.ts';
-import {
-  fluviaPods,
-  killPodProcesses,
-  leaderOf,
-  listProcesses,
-  waitForOtherLeader,
-} from '../support/processes.ts';
+import { fluviaPods, killPodProcesses, leaderLease, listProcesses, takeover } from '../support/processes.ts';
 import { Testbed } from '../testbed/testbed.ts';
 import { foreignCredentials } from './credentials.ts';
 import {
@@ -212,13 +206,7 @@ describe('peering', () => {
 
   it('peers all three pairs by one command each', async () => {
     for (const [a, b] of pairsOf(plan)) {
-      await fluviactl([
-        'peer',
-        '--kubeconfig',
-        testbed.kubeconfigPath(a),
-        '--remote-kubeconfig',
-        testbed.kubeconfigPath(b),
-      ]);
+      await peerClusters(testbed, a, b);
     }
     for (const [a, b] of pairsOf(plan)) {
       for (const [observer, peer] of [
@@ -354,13 +342,13 @@ describe('offloading', () => {
   it('keeps the pods running when controllers and agents are killed', async () => {
     const before = await app.podIdentities(testbed, home, [east, west]);
     for (const cluster of [home, east]) {
-      const leader = await leaderOf(testbed, cluster);
-      const pod = (await fluviaPods(testbed, cluster, 'fluvia-controller')).find((p) => p.name === leader);
-      expect(pod).toBeDefined();
-      expect(
-        await killPodProcesses(testbed, cluster, pod ?? { name: '', uid: '', node: '' }, /fluviad/),
-      ).toBeGreaterThan(0);
-      await waitForOtherLeader(testbed, cluster, leader, 15_000);
+      const lease = await leaderLease(testbed, cluster);
+      const pod = (await fluviaPods(testbed, cluster, 'fluvia-controller')).find((p) => p.name === lease.pod);
+      if (pod === undefined) throw new Error(`no pod ${lease.pod} in ${cluster}`);
+      let killedAt = 0;
+      const onKill = (): void => void (killedAt = Date.now());
+      expect(await killPodProcesses(testbed, cluster, pod, /fluviad/, onKill)).toBeGreaterThan(0);
+      await takeover(testbed, cluster, lease, killedAt);
       for (const agent of await fluviaPods(testbed, cluster, 'fluvia-agent')) {
         expect(await killPodProcesses(testbed, cluster, agent, /fluviad/)).toBeGreaterThan(0);
       }

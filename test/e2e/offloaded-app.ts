@@ -1,6 +1,7 @@
 import { expect } from 'vitest';
 import { application } from '../demo/application.ts';
 import { eventually, runCommand } from '../support/fluviactl.ts';
+import { namespaceOpened } from '../support/objects.ts';
 import type { Testbed } from '../testbed/testbed.ts';
 
 /** A pod of the application as home sees it. */
@@ -74,17 +75,7 @@ export const offloadedApp = () => {
       expect(clusters).toContain(home);
       await testbed.kubectl(home, ['create', 'namespace', namespace]);
       await testbed.kubectl(home, ['label', 'namespace', namespace, 'fluvia.dev/offload=true']);
-      await eventually('the namespace is open', async () => {
-        await testbed.kubectl(home, [
-          'wait',
-          '-n',
-          namespace,
-          '--for=condition=Ready',
-          'namespaceoffloading/offloading',
-          '--timeout=5s',
-        ]);
-        return true;
-      });
+      await namespaceOpened(testbed, home, namespace, 60_000);
       await testbed.kubectl(home, ['apply', '-n', namespace, '-f', '-'], { input: application(REPLICAS) });
       await testbed.kubectl(home, [
         'run',

@@ -5,7 +5,9 @@
  * The database is a writer of numbered rows, each on disk before the next, so that what is lost or written twice shows.
  */
 import { expect } from 'vitest';
+import type { RecoveryPoint, VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
 import { eventually, fluviactl } from '../support/fluviactl.ts';
+import { applyObjects } from '../support/objects.ts';
 import type { Testbed } from '../testbed/testbed.ts';
 
 export interface VolumeStory {
@@ -65,25 +67,7 @@ interface Row {
   readonly at: number;
 }
 
-interface Point {
-  readonly peer: string;
-  readonly sequence: number;
-  readonly consistency: string;
-  readonly cutAt: string;
-  readonly bytesScanned: number;
-  readonly bytesSent: number;
-  readonly salvage?: boolean;
-}
-
-interface ReplicaStatus {
-  readonly points?: readonly Point[];
-  readonly lastAttemptAt?: string;
-  readonly conditions?: readonly {
-    readonly type: string;
-    readonly reason: string;
-    readonly message: string;
-  }[];
-}
+type ReplicaStatus = NonNullable<VolumeReplica['status']>;
 
 const database = (): readonly object[] => [
   {
@@ -134,10 +118,7 @@ export const volumeStory = (story: VolumeStory) => {
 
   const ours = (...args: readonly string[]): Promise<string> =>
     testbed.kubectl(home, ['-n', NAMESPACE, ...args]);
-  const apply = (...items: readonly object[]): Promise<string> =>
-    testbed.kubectl(home, ['apply', '-f', '-'], {
-      input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items }),
-    });
+  const apply = (...items: readonly object[]): Promise<string> => applyObjects(testbed, home, items);
   const rows = async (): Promise<readonly Row[]> =>
     (await ours('exec', 'db-0', '--', 'cat', '/data/rows'))
       .split('\n')
@@ -159,7 +140,7 @@ export const volumeStory = (story: VolumeStory) => {
   const replica = async (): Promise<ReplicaStatus> =>
     (JSON.parse(await ours('get', 'volumereplica', 'db', '-o', 'json')) as { status?: ReplicaStatus })
       .status ?? {};
-  const pointsAt = async (peer: string): Promise<readonly Point[]> =>
+  const pointsAt = async (peer: string): Promise<readonly RecoveryPoint[]> =>
     ((await replica()).points ?? []).filter((point) => point.peer === peer && point.salvage !== true);
   /** Waits for a pod that writes at `peer`, and gives its rows. */
   const writesAt = async (peer: string, timeoutMs: number): Promise<readonly Row[]> => {

@@ -59,6 +59,8 @@ export interface CopyLab {
   subvolume(name: string): Promise<string>;
   /** Starts the mover on a folder. Its token fits its order. */
   startMover(folder: string, order: Order): MoverProcess;
+  /** Runs the mover to its end and returns what it said; throws when it failed. */
+  move(folder: string, order: Order): Promise<unknown>;
   killFront(): Promise<void>;
   /** Starts it, or starts it anew with other limits. */
   startFront(options?: Pick<FrontArguments, 'quotaBytes' | 'bytesPerSecond'>): Promise<void>;
@@ -242,6 +244,11 @@ export const startCopyLab = async (options: CopyLabOptions): Promise<CopyLab> =>
       return made;
     },
     startMover,
+    move: async (source, order) => {
+      const end = await startMover(source, order).ended;
+      if (end?.ok !== true) throw new Error(`${order.action} failed: ${JSON.stringify(end)}`);
+      return end.result;
+    },
     killFront,
     startFront,
     leftovers: async (volume, source) => [

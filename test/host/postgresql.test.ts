@@ -2,16 +2,12 @@ import { chownSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { ensurePostgres, INITDB, POSTGRES_UID, tryPostgres } from '../testbed/postgresql.ts';
+import { ensurePostgres, INITDB, POSTGRES_UID, runPostgres, tryPostgres } from '../testbed/postgresql.ts';
 
 /** PostgreSQL's programs on the host, as tests of copies use them: what a restored folder is judged by. */
 let data: string;
 
-const postgres = async (...command: readonly string[]): Promise<string> => {
-  const { code, stdout, stderr } = await tryPostgres(data, command);
-  if (code !== 0) throw new Error(`${command[0] ?? ''} exited ${code}: ${stderr}`);
-  return stdout;
-};
+const postgres = (...command: readonly string[]): Promise<string> => runPostgres(data, ...command);
 
 beforeAll(async () => {
   await ensurePostgres();
@@ -28,9 +24,9 @@ it('makes a database, takes rows, and finds it sound, or says that it is not', a
   await postgres(...INITDB);
   await postgres('pg_ctl', '-D', '/data/pg', '-l', '/data/log', '-o', '-c listen_addresses=', '-w', 'start');
   await postgres('psql', '-c', 'CREATE TABLE t AS SELECT generate_series(1, 1000) AS n');
-  expect(await postgres('psql', '-Atc', 'SELECT count(*) FROM t')).toBe('1000\n');
+  expect(await postgres('psql', '-Atc', 'SELECT count(*) FROM t')).toBe('1000');
   await postgres('pg_amcheck', '--all', '--install-missing', '--heapallindexed', '--exclude-relation=t');
-  const path = (await postgres('psql', '-Atc', "SELECT pg_relation_filepath('t')")).trim();
+  const path = await postgres('psql', '-Atc', "SELECT pg_relation_filepath('t')");
   await postgres('pg_ctl', '-D', '/data/pg', '-m', 'fast', '-w', 'stop');
   // a byte of a row's page turns over while nobody looks
   await postgres('sh', '-c', `printf X | dd of=/data/pg/${path} bs=1 seek=8000 conv=notrunc`);

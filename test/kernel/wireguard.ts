@@ -1,6 +1,6 @@
 /**
  * Two clusters with equal CIDRs on the kernel's own WireGuard, by the real planners and adapters. Runs inside the virtual
- * machine of `main.ts`, whose kernel has it; fails with a message.
+ * machine of `boot.sh`, whose kernel has it; fails with a message.
  */
 import assert from 'node:assert/strict';
 import { seenAs } from '../../api/views.ts';

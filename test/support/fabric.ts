@@ -1,5 +1,6 @@
 import { ensureFluviaImage } from '../../deploy/image/build.ts';
 import type { Testbed } from '../testbed/testbed.ts';
+import { fluviactl, type RunOptions } from './fluviactl.ts';
 
 /** Builds the Fluvia image of this checkout (cached) and loads it into every node; returns its reference. */
 export const prepareFluvia = async (
@@ -10,4 +11,35 @@ export const prepareFluvia = async (
   const { reference, archive } = await ensureFluviaImage(report);
   await Promise.all(clusters.map((cluster) => testbed.load(cluster, archive)));
   return reference;
+};
+
+/** Installs Fluvia in a cluster as a user would, and waits until it is Ready. */
+export const installFluvia = (
+  testbed: Testbed,
+  cluster: string,
+  image: string,
+  ...flags: readonly string[]
+): Promise<string> => {
+  const kubeconfig = ['--kubeconfig', testbed.kubeconfigPath(cluster)];
+  return fluviactl([
+    'install',
+    ...kubeconfig,
+    '--cluster-name',
+    cluster,
+    '--image',
+    image,
+    ...flags,
+    '--wait',
+  ]);
+};
+
+/** Peers two clusters by the one command that has both kubeconfigs. */
+export const peerClusters = (
+  testbed: Testbed,
+  a: string,
+  b: string,
+  options?: RunOptions,
+): Promise<string> => {
+  const [one, other] = [testbed.kubeconfigPath(a), testbed.kubeconfigPath(b)];
+  return fluviactl(['peer', '--kubeconfig', one, '--remote-kubeconfig', other], options);
 };

@@ -89,23 +89,31 @@ export const leaderLease = async (testbed: Testbed, cluster: string): Promise<Le
   };
 };
 
-/** Name of the leading controller's pod. */
-export const leaderOf = async (testbed: Testbed, cluster: string): Promise<string> =>
-  (await leaderLease(testbed, cluster)).pod;
+/** The bar: somebody leads again so many seconds after a leader was killed. */
+const TAKEOVER_SECONDS = 10;
 
-/** Waits until somebody else leads; returns the new leader's pod name. */
-export const waitForOtherLeader = (
+/**
+ * Seconds from the kill of a leader, whose Lease was `before`, to the first write of the next term. Whoever leads in it: the
+ * killed pod's next process waits for the Lease as the standby does, and may be the one. Throws when it took too long.
+ */
+export const takeover = async (
   testbed: Testbed,
   cluster: string,
-  old: string,
-  timeoutMs: number,
-): Promise<string> =>
-  eventually(
-    `a leader other than ${old}`,
+  before: LeaderLease,
+  killedAtMs: number,
+): Promise<number> => {
+  const next = await eventually(
+    `another leader in ${cluster}`,
     async () => {
-      const leader = await leaderOf(testbed, cluster);
-      return leader !== '' && leader !== old ? leader : undefined;
+      const now = await leaderLease(testbed, cluster);
+      return now.transitions > before.transitions && now.pod !== '' ? now : undefined;
     },
-    timeoutMs,
-    200,
+    60_000,
+    250,
   );
+  const seconds = (next.acquiredAtMs - killedAtMs) / 1000;
+  if (seconds > TAKEOVER_SECONDS) {
+    throw new Error(`nobody led in ${cluster} for ${seconds.toFixed(1)} s after ${before.pod} was killed`);
+  }
+  return seconds;
+};

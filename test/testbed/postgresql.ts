@@ -128,3 +128,10 @@ export const tryPostgres = async (
     env,
   });
 };
+
+/** The same; throws when the program fails, else returns what it printed, without blanks around it. */
+export const runPostgres = async (data: string, ...command: readonly string[]): Promise<string> => {
+  const { code, stdout, stderr } = await tryPostgres(data, command);
+  if (code !== 0) throw new Error(`${command[0] ?? ''} exited ${code}: ${stderr.trim() || stdout.trim()}`);
+  return stdout.trim();
+};
