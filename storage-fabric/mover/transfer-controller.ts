@@ -56,6 +56,8 @@ export const startTransfers = (
     labelSelector: STORAGE_LABELS.volume,
   });
   const views = deps.informers.for<View>(VIEW);
+  /** Movers begun here whose Job the cache doesn't show yet, so that several at once can't pass the limit: key → consumer. */
+  const begun = new Map<string, string>();
   const keyOf = (object: KubeObject): string =>
     object.metadata.annotations?.[STORAGE_ANNOTATIONS.transferID] ?? '';
   jobs.addIndexers({ [BY_TRANSFER]: (job) => [keyOf(job)] });
@@ -119,7 +121,9 @@ export const startTransfers = (
       .filter((pod) => pod.metadata.labels?.[STORAGE_LABELS.volume] === item.volume && keyOf(pod) !== key)
       .filter((pod) => isIn(clusterID, pod) && !['Succeeded', 'Failed'].includes(pod.status?.phase ?? ''));
     if (others.length > 0) return { phase: 'Pending', message: 'waiting for an earlier mover to end' };
-    const running = jobs.list().filter((job) => isIn(clusterID, job) && !isEnded(job)).length;
+    const running =
+      jobs.list().filter((job) => isIn(clusterID, job) && !isEnded(job)).length +
+      [...begun].filter(([other, consumer]) => consumer === clusterID && other !== key).length;
     const most = mostMovers(item.action);
     if (running >= most)
       return {
@@ -160,6 +164,7 @@ export const startTransfers = (
     const item = told?.get(id);
     const publisher = link?.publish(TRANSFER_STATUS);
     const job = jobs.byIndex(BY_TRANSFER, key).find((one) => isIn(clusterID, one));
+    if (item === undefined || job !== undefined) begun.delete(key);
     if (item === undefined) {
       publisher?.delete(id);
       if (job === undefined || job.metadata.deletionTimestamp !== undefined) return {};
@@ -173,10 +178,12 @@ export const startTransfers = (
         publisher?.set(id, place);
         return place.phase === 'Pending' ? { requeueAfterMs: LOOK_AGAIN_MS } : {};
       }
+      begun.set(key, clusterID);
       try {
         await begin(place, item);
         publisher?.set(id, { phase: 'Pending' });
       } catch (error) {
+        begun.delete(key);
         if (!isForbidden(error) && !isInvalid(error)) throw error;
         const message = (error instanceof Error ? error.message : String(error)).slice(0, 1024);
         publisher?.set(id, { phase: 'Failed', reason: 'Rejected', message });

@@ -329,8 +329,10 @@ describe('the peer that runs a mover', () => {
         state: 'active',
       });
       await until('it is claimed', async () => (await stage.claimOf(name, 'shop-east')) !== undefined);
-      east.tell(TRANSFERS).set(name, { ...transfer, volume, claimName: name });
     }
+    // all in one go: no Job of the others is in any cache yet
+    for (const name of all)
+      east.tell(TRANSFERS).set(name, { ...transfer, volume: volumeIdOf(name), claimName: name });
     const waiting = () =>
       all.filter((name) => (east.sent(TRANSFER_STATUS).items.get(name)?.message ?? '').includes('8 may run'));
     await until('eight run and two wait', async () => (await jobs()).length === 8 && waiting().length === 2);
