@@ -219,7 +219,15 @@ describe('what the testbed refuses before it makes anything', () => {
     const before = await hostState();
     const { code, stderr } = await tryRun(
       'setpriv',
-      ['--reuid=65534', '--regid=65534', '--clear-groups', process.execPath, main, 'up', '--name', 'refused'],
+      [
+        '--reuid=65534',
+        '--regid=65534',
+        '--clear-groups',
+        // this checkout may lie in a folder that only root may enter
+        '--inh-caps=+dac_read_search',
+        '--ambient-caps=+dac_read_search',
+        ...[process.execPath, main, 'up', '--name', 'refused'],
+      ],
       { env: { HOME: room } },
     );
     expect(code).toBe(1);
