@@ -226,7 +226,11 @@ describe('what the testbed refuses before it makes anything', () => {
         // this checkout may lie in a folder that only root may enter
         '--inh-caps=+dac_read_search',
         '--ambient-caps=+dac_read_search',
-        ...[process.execPath, main, 'up', '--name', 'refused'],
+        process.execPath,
+        main,
+        'up',
+        '--name',
+        'refused',
       ],
       { env: { HOME: room } },
     );
