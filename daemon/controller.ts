@@ -10,6 +10,7 @@ import { startWebhook } from '../offloading/webhook/start.ts';
 import { startPeering } from '../peering/start.ts';
 import { startStorage } from '../storage-fabric/start.ts';
 import { systemClock } from '../runtime/clock.ts';
+import { beginAnew } from '../runtime/begin-anew.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
 import { createKubeClient } from '../runtime/kube/client.ts';
 import { createEventRecorder } from '../runtime/kube/events.ts';
@@ -102,9 +103,8 @@ const main = async (): Promise<void> => {
   shutdown.onStop('leadership', () => election.then(() => undefined));
   const end = await Promise.race([election, admitting.then(() => election)]);
   if (end !== 'stopped') {
-    // state in memory belongs to the lost term: begin anew as a standby
-    log.error('no longer leading: exiting', { end });
-    process.exit(1);
+    // state in memory belongs to the lost term
+    beginAnew(log, `the Lease of the leader is ${end}: standing by with nothing in memory`);
   }
   await shutdown.stopped;
   process.exit(0);

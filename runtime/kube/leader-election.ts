@@ -48,7 +48,7 @@ export interface LeaderElectionOptions {
   readonly retryPeriodMs?: number | undefined;
 }
 
-/** ElectionEnd: `stopped` by the signal, `lost` to silence or another process (exit then), `finished` when `lead` returned by itself. */
+/** ElectionEnd: `stopped` by the signal, `lost` to silence or another process (begin anew then: what is in memory is of the past term), `finished` when `lead` returned by itself. */
 export type ElectionEnd = 'stopped' | 'lost' | 'finished';
 
 interface Timing {

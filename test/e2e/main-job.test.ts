@@ -339,6 +339,37 @@ describe('offloading', () => {
     await app.checkKubeletRefusesStrangers(testbed, home);
   });
 
+  it('begins anew in the same container when the Lease is taken from the leader', async () => {
+    const lease = await leaderLease(testbed, home);
+    const pod = (await fluviaPods(testbed, home, 'fluvia-controller')).find((p) => p.name === lease.pod);
+    if (pod === undefined) throw new Error(`no pod ${lease.pod} in ${home}`);
+    const pids = async (): Promise<number[]> =>
+      (await listProcesses(testbed, `${home}/${pod.node}`))
+        .filter((p) => p.cgroup.includes(pod.uid) && p.command.includes('fluviad'))
+        .map(({ pid }) => pid);
+    const before = await pids();
+    expect(before).toHaveLength(1);
+    const takenAt = Date.now();
+    const stranger = JSON.stringify({ spec: { holderIdentity: 'a stranger', leaseDurationSeconds: 1 } });
+    const system = ['-n', 'fluvia-system'];
+    await testbed.kubectl(home, [
+      'patch',
+      'lease',
+      ...system,
+      'fluvia-controller',
+      '--type=merge',
+      '-p',
+      stranger,
+    ]);
+    await takeover(testbed, home, lease, takenAt);
+    await eventually('it stands for election again', async () => {
+      const log = await testbed.kubectl(home, ['logs', ...system, pod.name]);
+      const anew = log.lastIndexOf('beginning anew');
+      return anew !== -1 && /standing by|"leading"/.test(log.slice(anew)) ? true : undefined;
+    });
+    expect(await pids()).toEqual(before);
+  });
+
   it('keeps the pods running when controllers and agents are killed', async () => {
     const before = await app.podIdentities(testbed, home, [east, west]);
     for (const cluster of [home, east]) {

@@ -89,18 +89,18 @@ export const leaderLease = async (testbed: Testbed, cluster: string): Promise<Le
   };
 };
 
-/** The bar: somebody leads again so many seconds after a leader was killed. */
+/** The bar: somebody leads again so many seconds after a leader was lost. */
 const TAKEOVER_SECONDS = 10;
 
 /**
- * Seconds from the kill of a leader, whose Lease was `before`, to the first write of the next term. Whoever leads in it: the
- * killed pod's next process waits for the Lease as the standby does, and may be the one. Throws when it took too long.
+ * Seconds from the loss of a leader, whose Lease was `before`, to the first write of the next term. Whoever leads in it: the
+ * same pod's next process waits for the Lease as the standby does, and may be the one. Throws when it took too long.
  */
 export const takeover = async (
   testbed: Testbed,
   cluster: string,
   before: LeaderLease,
-  killedAtMs: number,
+  lostAtMs: number,
 ): Promise<number> => {
   const next = await eventually(
     `another leader in ${cluster}`,
@@ -111,9 +111,9 @@ export const takeover = async (
     60_000,
     250,
   );
-  const seconds = (next.acquiredAtMs - killedAtMs) / 1000;
+  const seconds = (next.acquiredAtMs - lostAtMs) / 1000;
   if (seconds > TAKEOVER_SECONDS) {
-    throw new Error(`nobody led in ${cluster} for ${seconds.toFixed(1)} s after ${before.pod} was killed`);
+    throw new Error(`nobody led in ${cluster} for ${seconds.toFixed(1)} s after ${before.pod} was lost`);
   }
   return seconds;
 };
