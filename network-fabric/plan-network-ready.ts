@@ -27,6 +27,13 @@ const no = (reason: string, message: string): ConditionInput => ({
   message,
 });
 
+/** So many probes in a row without an answer are no chance: 8 s. */
+const SILENT_PROBES = 4;
+
+/** Whether the peer's gateway has stopped answering through the tunnel; a handshake stays fresh for minutes after that. */
+export const isSilent = (status: { readonly probesUnanswered?: number | undefined }): boolean =>
+  (status.probesUnanswered ?? 0) >= SILENT_PROBES;
+
 /** planNetworkReady gives the condition; its message doesn't change while nothing changes. */
 export const planNetworkReady = (request: NetworkReadyRequest): ConditionInput => {
   const { peer, view, gateway, viewFailure, tunnelFailure, nowMs } = request;
@@ -48,7 +55,7 @@ export const planNetworkReady = (request: NetworkReadyRequest): ConditionInput =
       `No WireGuard handshake in the last ${HANDSHAKE_FRESH_SECONDS} s${at === undefined ? '' : `; the peer's gateway is at ${at} (UDP)`}.`,
     );
   }
-  if (status?.rttMilliseconds === undefined || status.lossPercent === 100) {
+  if (status?.rttMilliseconds === undefined || isSilent(status)) {
     return no('NoProbeReply', "The tunnel stands, but the peer's gateway answers no probe through it.");
   }
   return {

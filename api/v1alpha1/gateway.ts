@@ -52,6 +52,11 @@ export const GatewayKind = defineKind({
           txBytes: z.number().int().optional(),
           rttMilliseconds: z.number().optional(),
           lossPercent: z.number().optional(),
+          probesUnanswered: z
+            .number()
+            .int()
+            .optional()
+            .describe('Probes without an answer since the last one.'),
         }),
       )
       .max(1024)

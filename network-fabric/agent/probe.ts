@@ -18,6 +18,8 @@ export interface ProbeResult {
   /** Of the last answer; undefined before the first. */
   readonly rttMilliseconds: number | undefined;
   readonly lossPercent: number;
+  /** Probes in a row that weren't answered, up to now; those of the window at most. */
+  readonly unanswered: number;
 }
 
 export interface Prober {
@@ -122,6 +124,7 @@ export const createProber = (clock: Clock, address: string, onError: (error: Err
       return {
         rttMilliseconds: track.rttMilliseconds,
         lossPercent: Math.round((lost / track.outcomes.length) * 100),
+        unanswered: track.outcomes.length - 1 - track.outcomes.lastIndexOf(true),
       };
     },
     close: () => closeSocket(socket),

@@ -17,7 +17,7 @@ const gateway = {
 };
 const ready = readyCondition(undefined, true);
 
-const statusWith = (latestHandshake: number, rttMilliseconds: number | undefined, lossPercent = 0) =>
+const statusWith = (latestHandshake: number, rttMilliseconds: number | undefined, unanswered = 0) =>
   gatewayStatus({
     gateway,
     ready,
@@ -37,7 +37,7 @@ const statusWith = (latestHandshake: number, rttMilliseconds: number | undefined
       ],
     },
     links: [{ name: 'fluvia0', index: 1, kind: 'tun', isUp: true, mtu: 1420, mac: '' }],
-    probe: () => ({ rttMilliseconds, lossPercent }),
+    probe: () => ({ rttMilliseconds, lossPercent: 0, unanswered }),
     now: NOW,
   });
 
@@ -89,7 +89,8 @@ describe('gatewayStatus and planNetworkReady', () => {
     expect(condition(statusWith(fresh - 300, 1.5)).reason).toBe('NoHandshake');
     expect(condition(statusWith(0, undefined)).reason).toBe('NoHandshake');
     expect(condition(statusWith(fresh, undefined)).reason).toBe('NoProbeReply');
-    expect(condition(statusWith(fresh, 1.5, 100)).reason).toBe('NoProbeReply');
+    expect(condition(statusWith(fresh, 1.5, 3)).reason).toBe('Connected');
+    expect(condition(statusWith(fresh, 1.5, 4)).reason).toBe('NoProbeReply');
   });
 
   it('tell why there may be no tunnel only while there is none', () => {
@@ -98,9 +99,11 @@ describe('gatewayStatus and planNetworkReady', () => {
     expect(condition(statusWith(fresh, 1.5), failure).reason).toBe('Connected');
   });
 
-  it('are urgent when a handshake or the first answer came, not for each new figure', () => {
+  it('are urgent when a handshake or an answer came or answers stopped, not for each new figure', () => {
     expect(urgentText(statusWith(fresh, 1.5))).toBe(urgentText(statusWith(fresh + 5, 9)));
     expect(urgentText(statusWith(fresh, 1.5))).not.toBe(urgentText(statusWith(fresh, undefined)));
+    expect(urgentText(statusWith(fresh, 1.5, 4))).toBe(urgentText(statusWith(fresh, 1.5, 9)));
+    expect(urgentText(statusWith(fresh, 1.5, 4))).not.toBe(urgentText(statusWith(fresh, 1.5, 3)));
   });
 });
 

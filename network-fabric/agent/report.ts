@@ -8,6 +8,7 @@ import type { LinkState } from '../../runtime/host/ip.ts';
 import { HostToolError } from '../../runtime/host/exec.ts';
 import type { WgDeviceState } from '../../runtime/host/wg.ts';
 import { TUNNEL_DEVICE } from '../names.ts';
+import { isSilent } from '../plan-network-ready.ts';
 import type { ProbeResult } from './probe.ts';
 
 export type FabricNodeStatus = NonNullable<FabricNode['status']>;
@@ -98,7 +99,7 @@ const peerStatus = (report: GatewayReport, peer: string, publicKey: string): Pee
       : { handshakeAt: new Date(state.latestHandshake * 1000).toISOString() }),
     ...(state === undefined ? {} : { rxBytes: state.rxBytes, txBytes: state.txBytes }),
     ...(probe?.rttMilliseconds === undefined ? {} : { rttMilliseconds: probe.rttMilliseconds }),
-    ...(probe === undefined ? {} : { lossPercent: probe.lossPercent }),
+    ...(probe === undefined ? {} : { lossPercent: probe.lossPercent, probesUnanswered: probe.unanswered }),
   };
 };
 
@@ -126,6 +127,6 @@ export const urgentText = (status: GatewayStatus): string =>
       peer.peer,
       peer.handshakeAt !== undefined,
       peer.rttMilliseconds !== undefined,
-      peer.lossPercent === 100,
+      isSilent(peer),
     ]),
   ]);
