@@ -4,7 +4,8 @@ import { ERROR_CODES, FluviaError } from '../../api/errors.ts';
 import { API_VERSION, LABELS, NAMES, PEERS_NAMESPACE, SYSTEM_NAMESPACE } from '../../api/labels.ts';
 import type { NamespaceOffloading } from '../../api/v1alpha1/namespace-offloading.ts';
 import { fluviaRef } from '../../deploy/manifests/refs.ts';
-import { NAMESPACE } from '../../runtime/kube/resources.ts';
+import { NAMESPACE, PERSISTENT_VOLUME_CLAIM } from '../../runtime/kube/resources.ts';
+import type { PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import type { KubeObject } from '../../runtime/kube/types.ts';
 import { FIELD_MANAGER } from '../apply-stages.ts';
 import {
@@ -17,6 +18,7 @@ import {
 import { usageError } from '../exit.ts';
 import { repeatable, seconds } from '../flags.ts';
 import { requireInstallation } from '../installation.ts';
+import { closedText } from '../plan-closed.ts';
 import { waitUntil, type Progress } from '../wait.ts';
 
 /** Flag values → values of the API. */
@@ -151,7 +153,8 @@ const unoffload = async (cli: CliContext, name: string, flags: UnoffloadFlags): 
         );
       }
     });
-    cli.terminal.out(`Namespace ${name} is closed; its pods run at home.\n`);
+    const claims = await client.list<PersistentVolumeClaim>(PERSISTENT_VOLUME_CLAIM, { namespace: name });
+    cli.terminal.out(closedText(name, flags.wait, claims.items));
   });
 
 const withWait = (command: Command): Command =>
