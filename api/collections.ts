@@ -122,6 +122,8 @@ export const SHADOW_STATUS = collection(
     uid: z.string().min(1).max(64),
     /** `refused`: the provider won't run it (see message); `gone`: it runs no more and was removed. */
     state: z.enum(['accepted', 'refused', 'gone']),
+    /** With `refused`: what stands in the way may pass (no room, a cordon); the provider tries the pod again by itself. */
+    passing: z.boolean().optional(),
     reason: z.string().max(128).optional(),
     message: z.string().max(2048).optional(),
     /** PodStatus there, with real addresses of the provider. */

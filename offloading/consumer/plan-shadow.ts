@@ -19,11 +19,14 @@ export interface ShadowWorld {
 
 /**
  * `publish`: keep its item. `withdraw`: it must not run there. `forget`: force-delete it at home, it runs nowhere.
- * `replace`: delete it, for its owner to make again elsewhere. `fail`: end it with a reason.
+ * `replace`: delete it, for its owner to make again elsewhere. `hold`: keep its item; it stays Pending and says why. `fail`:
+ * end it with a reason.
  */
 export type ShadowAction =
   | { readonly do: 'publish' | 'withdraw' | 'forget' | 'wait' }
-  | { readonly do: 'replace' | 'fail'; readonly reason: string; readonly message: string };
+  | { readonly do: 'replace' | 'hold' | 'fail'; readonly reason: string; readonly message: string };
+
+const hasNotBegun = ({ status }: Pod): boolean => (status?.phase ?? 'Pending') === 'Pending';
 
 /** What to do about a pod on a virtual node. */
 export const planShadow = ({ pod, isOpen, hasLink, isPeerGone, told }: ShadowWorld): ShadowAction => {
@@ -37,8 +40,11 @@ export const planShadow = ({ pod, isOpen, hasLink, isPeerGone, told }: ShadowWor
   if (isOver && !isTerminal(pod.status?.phase)) {
     const message = told.message ?? (told.state === 'gone' ? 'the peer removed it' : 'the peer refused it');
     const reason = told.reason ?? (told.state === 'gone' ? 'PeerRemoved' : 'PeerRefused');
-    const isReplaceable = told.state === 'refused' && controllerOf(pod) !== undefined;
-    return { do: isReplaceable ? 'replace' : 'fail', reason, message };
+    if (told.state === 'refused' && controllerOf(pod) !== undefined)
+      return { do: 'replace', reason, message };
+    // Nobody would make it again, and a pod that is bound can't be placed elsewhere: the peer tries it until it fits.
+    const isPassing = told.state === 'refused' && told.passing === true && hasNotBegun(pod);
+    return { do: isPassing ? 'hold' : 'fail', reason, message };
   }
   return { do: 'publish' };
 };

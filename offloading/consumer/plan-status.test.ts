@@ -3,7 +3,13 @@ import { describe, expect, it } from 'vitest';
 import { equalJson } from '../../runtime/kube/apply.ts';
 import type { Pod, PodStatus } from '../../runtime/kube/types.ts';
 import { planShadow } from './plan-shadow.ts';
-import { changesStatus, planLostStatus, planPodStatus, type StatusWorld } from './plan-status.ts';
+import {
+  changesStatus,
+  planHeldStatus,
+  planLostStatus,
+  planPodStatus,
+  type StatusWorld,
+} from './plan-status.ts';
 
 const NOW = '2026-11-25T01:00:00Z';
 
@@ -140,6 +146,20 @@ describe('planPodStatus', () => {
     ).toBeUndefined();
   });
 
+  it('a pod that waits at its peer says why, without writing it twice', () => {
+    const why = { reason: 'QuotaExceeded', message: 'cpu: 2 needed, 1 free' };
+    const scheduled = { type: 'PodScheduled', status: 'True' };
+    const held = planHeldStatus(pod({ phase: 'Pending', conditions: [scheduled] }), 'east', why, NOW);
+    const message = 'peer east has it wait: cpu: 2 needed, 1 free';
+    expect(held).toMatchObject({ phase: 'Pending', reason: 'QuotaExceeded', message });
+    expect(held['conditions']).toEqual([
+      scheduled,
+      { type: 'Ready', status: 'False', reason: 'QuotaExceeded', message, lastTransitionTime: NOW },
+    ]);
+    const later = planHeldStatus(pod(held), 'east', why, '2026-11-25T02:00:00Z');
+    expect(changesStatus(held, later, equalJson)).toBe(false);
+  });
+
   it('converges: what was written is not written again', () => {
     fc.assert(
       fc.property(fc.boolean(), fc.option(fc.constant('10.61.0.9'), { nil: undefined }), (isLost, podIP) => {
@@ -183,6 +203,21 @@ describe('planShadow', () => {
     ['deleted and never accepted', { ...base, pod: pod({}, dying), told: told('refused') }, 'forget'],
     ['refused, with an owner', { ...base, pod: pod({}, owned), told: told('refused') }, 'replace'],
     ['refused, a bare pod', { ...base, pod: pod(), told: told('refused') }, 'fail'],
+    [
+      'refused for now, a bare pod',
+      { ...base, pod: pod({ phase: 'Pending' }), told: { ...told('refused'), passing: true } },
+      'hold',
+    ],
+    [
+      'refused for now, a bare pod that ran already',
+      { ...base, pod: pod({ phase: 'Running' }), told: { ...told('refused'), passing: true } },
+      'fail',
+    ],
+    [
+      'refused for now, with an owner',
+      { ...base, pod: pod({}, owned), told: { ...told('refused'), passing: true } },
+      'replace',
+    ],
     ['removed over there', { ...base, pod: pod({}, owned), told: told('gone') }, 'fail'],
     [
       'ended here, removed there',

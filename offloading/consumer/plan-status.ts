@@ -162,6 +162,31 @@ export const planPodStatus = (world: StatusWorld): Record<string, unknown> | und
   };
 };
 
+/** The status of a pod that its peer refuses for now, and tries again; nobody else would start it. */
+export const planHeldStatus = (
+  pod: Pod,
+  peer: string,
+  { reason, message }: { readonly reason: string; readonly message: string },
+  now: string,
+): Record<string, unknown> => {
+  const why = `peer ${peer} has it wait: ${message}`.slice(0, 1024);
+  const conditions = pod.status?.conditions ?? [];
+  const before = conditions.find(({ type }) => type === 'Ready');
+  const ready: StatusCondition = {
+    type: 'Ready',
+    status: 'False',
+    reason,
+    message: why,
+    lastTransitionTime: before?.status === 'False' ? (before.lastTransitionTime ?? now) : now,
+  };
+  return {
+    phase: 'Pending',
+    reason,
+    message: why,
+    conditions: [...conditions.filter(({ type }) => type !== 'Ready'), ready],
+  };
+};
+
 /** The status of a pod that its peer will not run (any more), for those whose owner doesn't make another. */
 export const planFailedStatus = (reason: string, message: string): Record<string, unknown> => ({
   phase: 'Failed',

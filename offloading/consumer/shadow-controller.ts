@@ -17,7 +17,14 @@ import type { HomeFence } from './home-fence.ts';
 import type { LinkHealth } from './link-health.ts';
 import { isHeld, needsHold, planRelease, type LossPolicy } from './plan-loss.ts';
 import { planShadow, type ShadowAction } from './plan-shadow.ts';
-import { changesStatus, isTerminal, planFailedStatus, planLostStatus, planPodStatus } from './plan-status.ts';
+import {
+  changesStatus,
+  isTerminal,
+  planFailedStatus,
+  planHeldStatus,
+  planLostStatus,
+  planPodStatus,
+} from './plan-status.ts';
 import type { Reflection } from './reflection-controller.ts';
 import { translatePod } from './translate-pod.ts';
 
@@ -171,6 +178,12 @@ export const startShadows = (options: ShadowControllerOptions, signal: AbortSign
       }
       return {};
     }
+    if (action.do === 'hold') {
+      const held = planHeldStatus(pod, vn.spec.peer, action, deps.clock.now().toISOString());
+      if (pod.status?.['message'] !== held['message'])
+        deps.events.record(pod, { type: 'Warning', reason: action.reason, note: String(held['message']) });
+      await writeStatus(pod, held);
+    }
     tellMissing(pod, status);
     if (status !== undefined) await writeStatus(pod, status);
     if (action.do === 'forget') {
@@ -190,12 +203,12 @@ export const startShadows = (options: ShadowControllerOptions, signal: AbortSign
         note: `it is bound to virtual node ${vn.metadata.name}, but its namespace is not open to peers`,
       });
     }
-    if (action.do === 'publish' && needsHold(pod, policy())) {
+    const isWanted = action.do === 'publish' || action.do === 'hold';
+    if (isWanted && needsHold(pod, policy())) {
       await addFinalizer(client, POD, pod, FINALIZERS.floated, { signal });
       return { requeueAfterMs: 1000 };
     }
-    if (action.do === 'publish' && link !== undefined && !publish(pod, vn, link))
-      return { requeueAfterMs: 200 };
+    if (isWanted && link !== undefined && !publish(pod, vn, link)) return { requeueAfterMs: 200 };
     return isDeleting(pod) ? { requeueAfterMs: DRAIN_MS / 4 } : {};
   };
 
@@ -230,7 +243,8 @@ export const startShadows = (options: ShadowControllerOptions, signal: AbortSign
     await reflection.whenReady(namespaces, AbortSignal.any([signal, link.signal]));
     for (const pod of podsAt(link.peer)) {
       const vn = home.virtualNodeOf(pod);
-      if (vn !== undefined && decide(pod, vn, link).do === 'publish') publish(pod, vn, link);
+      const wanted = vn === undefined ? undefined : decide(pod, vn, link).do;
+      if (vn !== undefined && (wanted === 'publish' || wanted === 'hold')) publish(pod, vn, link);
     }
     link.publish(SHADOWS).markComplete();
     enqueuePeer(link.peer);

@@ -138,7 +138,7 @@ describe('planStatus', () => {
         expect(json.length).toBeLessThan(SHADOW_STATUS.maxItemBytes);
         // in its texts, not in their JSON: there a printed backslash before an "r" reads like a carriage return
         expect(textsOf(item).filter((text) => /(?![\t\n])\p{Cc}/u.test(text))).toEqual([]);
-        const refusal = refusedStatus('u', message, message);
+        const refusal = refusedStatus('u', message, message, false);
         expect(SHADOW_STATUS.schema.safeParse(refusal).success).toBe(true);
       }),
       { numRuns: 50 },

@@ -181,10 +181,16 @@ export const planStatus = (world: StatusWorld): ShadowStatusItem => {
   });
 };
 
-/** The item to publish for a pod that won't run here. */
-export const refusedStatus = (uid: string, reason: string, message: string): ShadowStatusItem => ({
+/** The item to publish for a pod that won't run here; `isPassing`: for now, it is tried again. */
+export const refusedStatus = (
+  uid: string,
+  reason: string,
+  message: string,
+  isPassing: boolean,
+): ShadowStatusItem => ({
   uid,
   state: 'refused',
+  ...(isPassing ? { passing: true } : {}),
   reason: reason.slice(0, 128),
   message: cleanText(message, 2000),
 });

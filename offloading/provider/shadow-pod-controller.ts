@@ -30,6 +30,9 @@ const NEXT_TURN_MS = 30_000;
 /** Freed room is given out after this, so that a burst of ends is one look. */
 const GATHER_MS = 100;
 
+/** A ResourceQuota of this cluster, which says only in words what it is: room may come free. */
+const isOfQuota = (message: string): boolean => message.includes('exceeded quota');
+
 const keyOfShadow = ({ spec }: ShadowPod): string =>
   `${spec.home.clusterID}/${spec.home.namespace}/${spec.home.name}`;
 
@@ -52,8 +55,13 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
     signal,
   });
 
-  const refuse = (state: ShadowState, uid: string, reason: string, message: string): void => {
-    state.consumer?.statuses.set(state.id, refusedStatus(uid, reason, message));
+  const refuse = (
+    state: ShadowState,
+    uid: string,
+    { reason, message }: { readonly reason: string; readonly message: string },
+    isPassing: boolean,
+  ): void => {
+    state.consumer?.statuses.set(state.id, refusedStatus(uid, reason, message, isPassing));
   };
 
   /** Labels and annotations may change while a pod runs. */
@@ -100,7 +108,7 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
     const admission = await admitShadow(context, state, signal);
     if (admission.accepted || !admission.mayChange) waiters.stop(topic, state.key);
     if (admission.accepted) return { requeueAfterMs: 1000 };
-    refuse(state, state.item?.uid ?? '', admission.reason, admission.message);
+    refuse(state, state.item?.uid ?? '', admission, admission.mayChange);
     deps.log.debug('pod refused', { key: state.key, reason: admission.reason, message: admission.message });
     return undefined;
   };
@@ -123,7 +131,7 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
       await report(state);
       return undefined;
     }
-    refuse(state, shadow.spec.home.uid, creation.reason, creation.message);
+    refuse(state, shadow.spec.home.uid, creation, isOfQuota(creation.message));
     deps.events.record(shadow, {
       type: 'Warning',
       reason: creation.reason,
@@ -147,7 +155,8 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
         else state.consumer?.statuses.set(state.id, { uid: state.item?.uid ?? '', state: 'gone' });
         return undefined;
       case 'refuse':
-        refuse(state, state.item?.uid ?? '', plan.reason, plan.message);
+        // a cordon ends
+        refuse(state, state.item?.uid ?? '', plan, true);
         return undefined;
       case 'admit':
         return admit(state);
