@@ -110,13 +110,21 @@ const podsOf = (client: KubeClient, component: string): Promise<readonly KubeObj
     })
     .then(({ items }) => items);
 
-/** The controllers, so that nobody makes anew what is being removed. */
-export const removeControllers = async (client: KubeClient, signal: AbortSignal): Promise<void> => {
-  await client.delete(resources.DEPLOYMENT, NAMES.controller, SYSTEM_NAMESPACE, {
-    propagationPolicy: 'Background',
-  });
-  await untilGone(() => podsOf(client, 'controller'), 'controllers', 60_000, signal);
+/** Deletes a workload of ours, and waits for the last of its pods. */
+const removeWorkload = async (
+  client: KubeClient,
+  resource: ResourceRef,
+  name: string,
+  component: string,
+  signal: AbortSignal,
+): Promise<void> => {
+  await client.delete(resource, name, SYSTEM_NAMESPACE, { propagationPolicy: 'Background' });
+  await untilGone(() => podsOf(client, component), `pods of ${name}`, 60_000, signal);
 };
+
+/** The controllers, so that nobody makes anew what is being removed. */
+export const removeControllers = (client: KubeClient, signal: AbortSignal): Promise<void> =>
+  removeWorkload(client, resources.DEPLOYMENT, NAMES.controller, 'controller', signal);
 
 const stripFinalizers = async (
   client: KubeClient,
@@ -181,12 +189,19 @@ export const tearDownNodes = async (
   }
 };
 
-/** The agents; after this no process of Fluvia runs. */
-export const removeAgents = async (client: KubeClient, signal: AbortSignal): Promise<void> => {
-  await client.delete(resources.DAEMON_SET, NAMES.agent, SYSTEM_NAMESPACE, {
-    propagationPolicy: 'Background',
-  });
-  await untilGone(() => podsOf(client, 'agent'), 'agents', 60_000, signal);
+/** The agents, once their nodes are torn down. */
+export const removeAgents = (client: KubeClient, signal: AbortSignal): Promise<void> =>
+  removeWorkload(client, resources.DAEMON_SET, NAMES.agent, 'agent', signal);
+
+/**
+ * The store's front and its S3 server, where they are. Not left to the end of their namespace: its controller looks again only
+ * after the time that pods may take to end, not when they have ended.
+ */
+export const removeStore = async (client: KubeClient, signal: AbortSignal): Promise<void> => {
+  await Promise.all([
+    removeWorkload(client, resources.DEPLOYMENT, NAMES.store, 'store', signal),
+    removeWorkload(client, resources.DEPLOYMENT, NAMES.objectStore, 'object-store', signal),
+  ]);
 };
 
 /** Traces on objects that are not ours: virtual nodes, the mirrored strategy of namespaces, finalizers of pods. */

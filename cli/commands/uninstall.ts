@@ -10,6 +10,7 @@ import {
   removeControllers,
   removeKinds,
   removeRest,
+  removeStore,
   removeWebhooks,
   sweepForeignObjects,
   tearDownNodes,
@@ -46,7 +47,9 @@ const uninstall = async (cli: CliContext, flags: UninstallFlags): Promise<void> 
         `Node ${node}: its agent said nothing within ${TEARDOWN_MS / 1000} s. If the node comes back, remove there: nft table ip fluvia, links fluvia0 and fluvia-vx.`,
       );
     }
-    await steps.run('Agents are gone', () => removeAgents(client, signal));
+    await steps.run('Agents and store are gone', async () => {
+      await Promise.all([removeAgents(client, signal), removeStore(client, signal)]);
+    });
     await steps.run('Nodes, namespaces and pods hold no trace', () => sweepForeignObjects(client));
     await steps.run('Kinds and their objects are gone', () => removeKinds(client, signal));
     await steps.run('Rights, policies and namespaces are gone', () => removeRest(client, signal));
