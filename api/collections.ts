@@ -6,6 +6,8 @@ import { FENCE_ANSWERS, FENCE_ASKS } from './fence-collections.ts';
 import type { Collection } from './link.ts';
 import { ResourceList } from './quantity.ts';
 import {
+  RECORD_REQUESTS,
+  RECORDS,
   STORE,
   TOKEN_REQUESTS,
   TOKENS,
@@ -204,6 +206,8 @@ export const COLLECTIONS = [
   STORE,
   TOKEN_REQUESTS,
   TOKENS,
+  RECORD_REQUESTS,
+  RECORDS,
   TRANSFERS,
   TRANSFER_STATUS,
 ] as const;

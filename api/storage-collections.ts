@@ -3,7 +3,7 @@ import { Ipv4String } from './cidr.ts';
 import { DnsLabel, DnsSubdomain } from './cluster-id.ts';
 import type { Collection } from './link.ts';
 import { QuantityString } from './quantity.ts';
-import { Consistency } from './v1alpha1/volume-replica.ts';
+import { Consistency, RecoveryPoint } from './v1alpha1/volume-replica.ts';
 
 /** The collections of the storage fabric (design §4). As all collections, checked at the receiver. */
 
@@ -107,6 +107,36 @@ export const TOKENS = collection(
   8192,
 );
 
+/** Home → target; id = volume ID: asks which copies of a volume the target's store holds. */
+export const RECORD_REQUESTS = collection(
+  'store-record-requests',
+  z.object({
+    epoch: z.number().int().min(0),
+    /** Another number with each question: an answer names the one that it is for. */
+    attempt: z.number().int().min(0),
+  }),
+  10_000,
+  1024,
+);
+
+/** Most records of one answer, the newest; `spec.keep` allows no more. */
+export const MOST_RECORDS = 1200;
+
+/** Target → home; id = volume ID: the commit records of a volume. Taken back once home has them. */
+export const RECORDS = collection(
+  'store-records',
+  z.object({
+    attempt: z.number().int().min(0),
+    records: z
+      .array(RecoveryPoint.omit({ peer: true }))
+      .max(MOST_RECORDS)
+      .optional(),
+    refused: z.object({ reason: z.string().max(128), message: z.string().max(1024) }).optional(),
+  }),
+  10_000,
+  786_432,
+);
+
 /** Home → the cluster that runs the Job; id = transfer ID: one mover Job. */
 export const TRANSFERS = collection(
   'transfers',
@@ -136,6 +166,10 @@ export const TRANSFERS = collection(
     keep: z.number().int().min(1).max(1000).optional(),
     /** Whether an empty volume may be copied: no copy holds anything that this one could hide. */
     mayBeEmpty: z.boolean().optional(),
+    /** Whether the copy is the tail of a peer that was lost: its record says so. */
+    salvage: z.boolean().optional(),
+    /** Salvage points that were cut before this (RFC 3339) are pruned. */
+    salvageSince: z.string().max(64).optional(),
     deadlineSeconds: z.number().int().min(30).max(86_400),
   }),
   1000,

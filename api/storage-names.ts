@@ -26,6 +26,8 @@ export const STORAGE_ANNOTATIONS = {
   moveProgress: 'fluvia.dev/move-progress',
   /** On the placeholder: how the last move ended, as JSON. */
   lastMove: 'fluvia.dev/last-move',
+  /** On the placeholder: copies have been given sequences up to this; raised by blocks. Survives the VolumeReplica. */
+  sequence: 'fluvia.dev/sequence',
   /** On home's claim, by people: the peer to which the volume is to be moved. */
   moveTo: 'fluvia.dev/move-to',
   /** On the placeholder while its peer is lost: what that means for the volume, in words. */

@@ -44,6 +44,13 @@ export const VolumeReplicaKind = defineKind({
     intervalSeconds: z.number().int().min(10).max(604800).default(300),
     mode: z.enum(['Cold']).default('Cold'),
     keep: z.number().int().min(1).max(1000).default(10).describe('Recovery points kept at each peer.'),
+    salvageDays: z
+      .number()
+      .int()
+      .min(1)
+      .max(3650)
+      .default(30)
+      .describe('Days that salvage points are kept, beside keep: the newest three at each peer.'),
     allowBestEffort: z
       .boolean()
       .default(false)

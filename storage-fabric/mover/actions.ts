@@ -3,7 +3,7 @@ import { chmodSync, chownSync, mkdirSync, readdirSync, rmSync, statSync, writeFi
 import { join } from 'node:path';
 import type { CommitRecord } from '../../api/commit-record.ts';
 import { ERROR_CODES, FluviaError } from '../../api/errors.ts';
-import { newestFirst } from '../../api/recovery-points.ts';
+import { keptPoints } from '../../api/recovery-points.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { removeSnapshots, takePicture } from './filesystem-snapshot.ts';
 import { backupArguments, parseRootTag, resticTime, restoreArguments, rootTag } from './plan-restic.ts';
@@ -72,7 +72,8 @@ export const backup = async (world: MoverWorld): Promise<CopyResult> => {
       bytesSent: Math.max(summary.bytesAdded, (await store.usage()).received - before.received),
     };
     const { volume: id, epoch, sequence } = transfer;
-    await store.writeCommit({ ...result, volume: id, epoch, sequence });
+    const salvage = transfer.salvage === true ? { salvage: true } : {};
+    await store.writeCommit({ ...result, ...salvage, volume: id, epoch, sequence });
     return result;
   } finally {
     await removeSnapshots(volume);
@@ -99,8 +100,8 @@ export const restore = async (world: MoverWorld): Promise<object> => {
 };
 
 /**
- * After an unclean end: removes snapshots and locks of dead movers and mends the index; then keeps only the newest
- * recovery points, and no snapshot in the store that no record names: a mover that died before its record left it.
+ * After an unclean end: removes snapshots and locks of dead movers and mends the index; then keeps only the points that
+ * `keptPoints` says, and no snapshot in the store that no record names: a mover that died before its record left it.
  */
 export const maintain = async (world: MoverWorld): Promise<object> => {
   const { transfer, restic, store, volume } = world;
@@ -108,11 +109,12 @@ export const maintain = async (world: MoverWorld): Promise<object> => {
   await restic.ensureRepository();
   await restic.text(['unlock', '--remove-all']);
   await restic.text(['repair', 'index']);
-  const commits = (await store.commits()).toSorted(newestFirst);
-  const keep = transfer.keep ?? commits.length;
+  const commits = await store.commits();
+  const staying = new Set(keptPoints(commits, transfer.keep ?? commits.length, transfer.salvageSince));
   // the record first: a recovery point that is named must be whole
-  for (const { epoch, sequence } of commits.slice(keep)) await store.deleteCommit(epoch, sequence);
-  const kept = new Set(commits.slice(0, keep).map(({ snapshotID }) => snapshotID));
+  for (const commit of commits.filter((one) => !staying.has(one)))
+    await store.deleteCommit(commit.epoch, commit.sequence);
+  const kept = new Set([...staying].map(({ snapshotID }) => snapshotID));
   const gone = (await restic.snapshots()).filter((id) => !kept.has(id));
   if (gone.length > 0) await restic.text(['forget', ...gone, '--prune']);
   return { forgotten: gone.length };

@@ -50,6 +50,8 @@ export const transferSecret = (place: TransferPlace, item: TransferItem): KubeOb
       writerStopped: item.writerStopped,
       keep: item.keep,
       mayBeEmpty: item.mayBeEmpty,
+      salvage: item.salvage,
+      salvageSince: item.salvageSince,
       repository: `https://${item.store.serverName}:${item.store.port}${item.store.path}`,
     }),
     token: item.token,

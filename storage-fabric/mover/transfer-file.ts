@@ -22,6 +22,8 @@ export const TransferFile = TRANSFERS.schema
     writerStopped: true,
     keep: true,
     mayBeEmpty: true,
+    salvage: true,
+    salvageSince: true,
   })
   .extend({
     /** `https://<server name>:<port><path>`, ends in a slash. */

@@ -153,6 +153,7 @@ export const createMoveActor = (
           writerStopped: true,
           // nothing goes on from a tail
           mayBeEmpty: true,
+          salvage: true,
         });
         return { requeueAfterMs: LOOK_AGAIN_MS };
       case 'copy':

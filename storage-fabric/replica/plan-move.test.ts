@@ -42,6 +42,7 @@ const base: MoveWorld = {
   sourceHeardAt: NOW,
   transfer: undefined,
   isBusy: false,
+  isAsking: false,
   lastSequence: 3,
 };
 const note = (stage: MoveNote['stage'], more: Partial<MoveNote> = {}): MoveNote => ({
@@ -188,6 +189,20 @@ describe('a failover', () => {
       'there is no peer east any more; no failover: no peer has a complete copy',
     );
     expect(said(lost)).toBeUndefined();
+  });
+
+  it('chooses once peers have told which copies they hold', () => {
+    expect(planMove({ ...lost, isAsking: true })).toMatchObject({ do: 'wait' });
+  });
+
+  it('goes on from another point there when the store does not have the one it chose', () => {
+    const failed = note('restore', { kind: 'failover', failures: 1, point: point({ sequence: 9 }) });
+    const world = { ...lost, note: failed, points: [point({ sequence: 3 }), point({ sequence: 2 })] };
+    expect(planMove({ ...world, isAsking: true })).toMatchObject({ do: 'wait' });
+    expect(planMove(world)).toMatchObject({ do: 'note', epoch: 1, note: { point: { sequence: 3 } } });
+    const still = { ...world, points: [point({ sequence: 9 }), ...world.points] };
+    expect(planMove(still)).toMatchObject({ do: 'restore', point: { sequence: 9 } });
+    expect(planMove({ ...world, points: [] })).toMatchObject({ do: 'restore', point: { sequence: 9 } });
   });
 
   it('goes to no peer where its pods could not follow', () => {

@@ -34,6 +34,8 @@ export interface MoveWorld {
     | undefined;
   /** Whether another mover of this volume is still under way. */
   readonly isBusy: boolean;
+  /** Whether peers are being asked which copies they hold: what to go on from is chosen after their answer. */
+  readonly isAsking: boolean;
   readonly lastSequence: number;
 }
 
@@ -147,6 +149,7 @@ const planFailover = (world: MoveWorld): MoveAction => {
   if (!world.isSourceLost || world.waiting === 0) return { do: 'nothing' };
   // Pods there count until the fence's safe time has let them go: no second writer before.
   if (world.users > 0) return { do: 'wait', message: `a pod at ${place.location} may still write` };
+  if (world.isAsking) return { do: 'wait', message: 'peers are being asked which copies they hold' };
   const point = choosePoint(world);
   if ('reason' in point) return { do: 'hold', ...point };
   return {
@@ -254,6 +257,22 @@ const cutOf = ({ from, lostAt }: MoveNote, { cutAt }: RecoveryPoint): string => 
   return `cut at ${cutAt}, ${seconds} s before ${from} was heard last`;
 };
 
+/** After a failure: the store may not have the point any more, and a failover would try it for ever. */
+const insteadOf = (world: MoveWorld, note: MoveNote, point: RecoveryPoint): MoveAction | undefined => {
+  if (note.kind !== 'failover' || note.failures === 0) return undefined;
+  if (world.isAsking) return { do: 'wait', message: 'peers are being asked which copies they hold' };
+  const there = world.points.filter(({ peer }) => peer === note.to);
+  if (
+    there.length === 0 ||
+    there.some(({ epoch, sequence }) => epoch === point.epoch && sequence === point.sequence)
+  )
+    return undefined;
+  const next = choosePoint({ ...world, points: there });
+  return 'reason' in next
+    ? undefined
+    : { do: 'note', epoch: world.place.epoch, note: { ...note, point: next } };
+};
+
 const planRestore = (world: MoveWorld, note: MoveNote): MoveAction => {
   const { transfer } = world;
   if (note.point === undefined) return ended(world, note, false, 'it has no recovery point to restore');
@@ -265,6 +284,8 @@ const planRestore = (world: MoveWorld, note: MoveNote): MoveAction => {
     return ended(world, note, true, message);
   }
   if (world.isBusy) return { do: 'wait', message: 'an earlier mover is ending' };
+  const other = insteadOf(world, note, note.point);
+  if (other !== undefined) return other;
   return { do: 'restore', to: note.to, point: note.point };
 };
 

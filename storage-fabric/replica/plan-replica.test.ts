@@ -1,8 +1,6 @@
-import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { RecoveryPoint, VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
-import { nextSequence, withPoint } from './plan-points.ts';
-import { attemptAfter, planReplica, type ReplicaWorld } from './plan-replica.ts';
+import { attemptAfter, circumstances, planReplica, type Attempt, type ReplicaWorld } from './plan-replica.ts';
 
 const NOW = Date.parse('2026-11-25T03:00:00Z');
 const point = (peer: string, sequence: number, ageSeconds: number): RecoveryPoint => ({
@@ -29,6 +27,7 @@ const replica = (
     intervalSeconds: 60,
     mode: 'Cold',
     keep: 3,
+    salvageDays: 30,
     allowBestEffort: false,
     paused: false,
     ...spec,
@@ -46,10 +45,20 @@ const world = (more: Partial<ReplicaWorld> = {}): ReplicaWorld => ({
   ]),
   isSourceUp: true,
   isBusy: false,
+  asked: new Set(),
   attempts: new Map(),
   lastSequence: 0,
   ...more,
 });
+/** What copies of `world()` are tried with. */
+const SAME = circumstances(replica([]), { epoch: 1 }, undefined);
+const failedAt = (ageMs: number, failures: number, more: Partial<Attempt> = {}): ReplicaWorld['attempts'] =>
+  new Map([
+    [
+      'west',
+      { at: NOW - ageMs, failures, unclean: true, message: 'StoreFull: no room', with: SAME, ...more },
+    ],
+  ]);
 
 describe('planReplica', () => {
   it('copies at once when there is no copy, never to where the volume is', () => {
@@ -75,29 +84,76 @@ describe('planReplica', () => {
   });
 
   it('mends the repository first after an unclean end', () => {
-    const attempts = new Map([['west', { at: NOW - 16_000, failed: true, unclean: true }]]);
+    const attempts = failedAt(16_000, 1);
     expect(planReplica(world({ attempts })).start).toMatchObject({ action: 'maintain' });
+  });
+
+  it('tries what fails ever later, up to a quarter of an hour, and says when', () => {
+    const waits = Array.from({ length: 10 }, (_, index) => {
+      const plan = planReplica(world({ attempts: failedAt(0, index + 1) }));
+      expect(plan.start).toBeUndefined();
+      return (plan.requeueAfterMs ?? 0) / 1000;
+    });
+    expect(waits).toEqual([15, 30, 60, 120, 240, 480, 900, 900, 900, 900]);
+    expect(planReplica(world({ attempts: failedAt(0, 3) })).condition).toMatchObject({
+      reason: 'CopyFailed',
+      message: 'StoreFull: no room; next try at 2026-11-25T03:01:00.000Z',
+    });
+  });
+
+  it('tries at once after a change of the spec or of the store, and the copy itself once it is mended', () => {
+    const attempts = failedAt(0, 9);
+    const changed = { ...replica([]), metadata: { name: 'db', namespace: 'shop', generation: 2 } };
+    expect(planReplica(world({ attempts, replica: changed })).start).toMatchObject({ action: 'maintain' });
+    const targets = new Map([['west', { isUp: true, hasStore: true, revision: 1 }]]);
+    expect(planReplica(world({ attempts, targets })).start).toMatchObject({ action: 'maintain' });
+    const mended = failedAt(0, 9, { unclean: false });
+    expect(planReplica(world({ attempts: mended })).start).toMatchObject({ action: 'backup' });
+  });
+
+  it('copies to the others while one target fails, or is being asked what it holds', () => {
+    const both = replica([], { peers: ['west', 'north'] });
+    const targets = new Map(['west', 'north'].map((peer) => [peer, { isUp: true, hasStore: true }]));
+    const failing = planReplica(world({ replica: both, targets, attempts: failedAt(0, 2) }));
+    expect(failing.start).toMatchObject({ peer: 'north' });
+    const asked = new Set(['west']);
+    expect(planReplica(world({ replica: both, targets, asked })).start).toMatchObject({ peer: 'north' });
+    expect(planReplica(world({ asked }))).toMatchObject({ start: undefined, requeueAfterMs: 1000 });
+  });
+
+  it('counts no tail of a lost peer as a copy', () => {
+    const tail = { ...point('west', 4, 1), salvage: true };
+    const plan = planReplica(world({ replica: replica([tail]) }));
+    expect(plan).toMatchObject({ start: { peer: 'west', sequence: 5 }, condition: { reason: 'Copying' } });
   });
 
   it('counts the interval from cut to cut, so that a copy that takes long makes the next no later', () => {
     const cutAt = new Date(NOW - 40_000).toISOString();
-    const attempt = attemptAfter(NOW, 'backup', undefined, { failed: false, cutAt });
+    const attempt = attemptAfter(NOW, 'backup', undefined, { failed: false, cutAt, with: SAME });
     const attempts = new Map(attempt === undefined ? [] : [['west', attempt] as const]);
     const points = [point('west', 4, 40)];
     const plan = planReplica(world({ replica: replica(points), attempts, isBusy: false }));
     expect(plan.requeueAfterMs).toBe(20_000);
     // a prune between two copies delays none
-    expect(attemptAfter(NOW, 'maintain', attempt, { failed: false, cutAt: undefined })).toEqual(attempt);
+    expect(attemptAfter(NOW, 'maintain', attempt, { failed: false, cutAt: undefined, with: SAME })).toEqual(
+      attempt,
+    );
     // a clock of the peer that is ahead does not either
     const ahead = new Date(NOW + 3_600_000).toISOString();
-    expect(attemptAfter(NOW, 'backup', undefined, { failed: false, cutAt: ahead })?.at).toBe(NOW);
+    expect(attemptAfter(NOW, 'backup', undefined, { failed: false, cutAt: ahead, with: SAME })?.at).toBe(NOW);
   });
 
   it('remembers a failure until it is mended', () => {
-    const failed = attemptAfter(NOW, 'backup', undefined, { failed: true, cutAt: undefined });
-    expect(failed).toEqual({ at: NOW, failed: true, unclean: true });
-    expect(attemptAfter(NOW, 'maintain', failed, { failed: false, cutAt: undefined })).toBeUndefined();
-    expect(attemptAfter(NOW, 'maintain', failed, { failed: true, cutAt: undefined })).toEqual(failed);
+    const bad = { failed: true, cutAt: undefined, message: 'full', with: SAME };
+    const failed = attemptAfter(NOW, 'backup', undefined, bad);
+    expect(failed).toEqual({ at: NOW, failures: 1, unclean: true, message: 'full', with: SAME });
+    const good = { failed: false, cutAt: undefined, with: SAME };
+    const mended = attemptAfter(NOW, 'maintain', failed, good);
+    expect(mended).toEqual({ ...failed, unclean: false });
+    // a copy that fails after each mending still counts as one that goes on failing
+    expect(attemptAfter(NOW, 'backup', mended, bad)?.failures).toBe(2);
+    expect(attemptAfter(NOW, 'maintain', failed, bad)?.failures).toBe(2);
+    expect(attemptAfter(NOW, 'backup', mended, good)).toMatchObject({ failures: 0, unclean: false });
   });
 
   it('prunes when points have gathered', () => {
@@ -136,37 +192,5 @@ describe('planReplica', () => {
 
   it('copies on when the clock was set back', () => {
     expect(planReplica(world({ replica: replica([point('west', 1, -86_400)]) })).start).toBeDefined();
-  });
-});
-
-describe('points', () => {
-  const points = fc.array(
-    fc.record({
-      peer: fc.constantFrom('a', 'b'),
-      sequence: fc.integer({ min: 0, max: 30 }),
-    }),
-  );
-
-  it('keep the newest of each peer, each once', () => {
-    fc.assert(
-      fc.property(points, fc.integer({ min: 1, max: 5 }), (list, keep) => {
-        const all = list.map(({ peer, sequence }) => point(peer, sequence, 0));
-        const added = point('a', 31, 0);
-        const kept = withPoint(withPoint(all, added, keep), added, keep);
-        expect(kept.filter(({ peer, sequence }) => peer === 'a' && sequence === 31)).toHaveLength(1);
-        expect(kept.filter(({ peer }) => peer === 'a').length).toBeLessThanOrEqual(keep);
-        expect(withPoint(kept, undefined, keep)).toEqual(kept);
-      }),
-    );
-  });
-
-  it('get ever higher sequences', () => {
-    fc.assert(
-      fc.property(points, fc.nat(40), (list, tried) => {
-        const all = list.map(({ peer, sequence }) => point(peer, sequence, 0));
-        const next = nextSequence(all, tried);
-        expect(all.every(({ sequence }) => sequence < next) && tried < next).toBe(true);
-      }),
-    );
   });
 });

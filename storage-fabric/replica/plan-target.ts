@@ -9,6 +9,8 @@ export interface Target {
   readonly isLost?: boolean | undefined;
   readonly isPaused?: boolean | undefined;
   readonly hasStore: boolean;
+  /** Another number: its link came back, or its store is another or in another state. */
+  readonly revision?: number | undefined;
   /** What its store says is wrong. */
   readonly message?: string | undefined;
   /** Why no pod could follow a volume that moved there. */

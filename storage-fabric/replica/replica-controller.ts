@@ -18,12 +18,15 @@ import type { Pod } from '../../runtime/kube/types.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import { FIELD_MANAGER, idOfClaim, idOfVolume, isOurs, type HomeVolumes } from '../volumes/home-volumes.ts';
 import { placeOf, type VolumePlace } from '../volumes/plan-volume.ts';
+import { learnPoints, NOTHING_LEARNED, type Learned } from './learn-points.ts';
 import { createMoveActor } from './move-actor.ts';
 import { moveEndOf, moveNoteOf, type MoveEnd, type MoveNote, type MoveProgress } from './move-note.ts';
 import { lossText, planMove, type MoveWorld } from './plan-move.ts';
-import { withPoint } from './plan-points.ts';
-import { attemptAfter, listedPoints, planReplica, type Attempt } from './plan-replica.ts';
+import { listedPoints, prunedPoints, salvageSince, withPoint } from './plan-points.ts';
+import { attemptAfter, circumstances, planReplica, type Attempt } from './plan-replica.ts';
+import { createStoredPoints } from './stored-points.ts';
 import { openTargets } from './targets.ts';
+import { createSequences } from './sequences.ts';
 import { createTransfers, type TransferState, type TransferWish } from './transfers.ts';
 import { volumeKey } from './volume-keys.ts';
 import { openVolumeUsers } from './volume-users.ts';
@@ -36,7 +39,8 @@ const DEADLINE_SECONDS = 6 * 3600;
 /** What the leader remembers of one volume's movers. */
 interface Memory {
   readonly attempts: Map<string, Attempt>;
-  lastSequence: number;
+  /** Movers whose end leaves open what their store holds now. */
+  doubts: number;
 }
 
 /** Whether a mover is the one that this step of the move wants, and not a copy or a leftover of an earlier step. */
@@ -75,10 +79,13 @@ export const startReplicas = (
   const targets = openTargets(home, links);
   const users = openVolumeUsers(pods, home);
 
+  const stored = createStoredPoints(links, clock, targets.revision, (volume) => queue.add(volume));
+  const numbers = createSequences(client, home, signal);
+
   const claimKey = ({ metadata }: PersistentVolumeClaim): string =>
     `${metadata.namespace ?? ''}/${metadata.name}`;
   const memoryOf = (id: string): Memory => {
-    const known = memories.get(id) ?? { attempts: new Map(), lastSequence: 0 };
+    const known = memories.get(id) ?? { attempts: new Map(), doubts: 0 };
     memories.set(id, known);
     return known;
   };
@@ -118,8 +125,8 @@ export const startReplicas = (
     claim: PersistentVolumeClaim,
     wish: Omit<TransferWish, 'id' | 'key' | 'namespace' | 'claimName' | 'deadlineSeconds'>,
   ): Promise<void> => {
-    const memory = memoryOf(wish.volume);
-    memory.lastSequence = Math.max(memory.lastSequence, wish.sequence);
+    if (wish.action !== 'restore') await numbers.use(wish.volume, wish.sequence);
+    stored.drop(wish.volume, wish.target);
     const key = await volumeKey(deps, wish.volume, signal);
     const stamp = clock.now().getTime().toString(36);
     transfers.start({
@@ -142,23 +149,31 @@ export const startReplicas = (
     const memory = memoryOf(id);
     const failed = state.phase === 'failed';
     const before = memory.attempts.get(wish.target);
-    const ended = { failed, cutAt: state.result?.cutAt };
-    const attempt = attemptAfter(clock.now().getTime(), wish.action, before, ended);
-    if (attempt === undefined) memory.attempts.delete(wish.target);
-    else memory.attempts.set(wish.target, attempt);
+    const target = targets.of(wish.namespace).get(wish.target);
+    const attempt = attemptAfter(clock.now().getTime(), wish.action, before, {
+      failed,
+      cutAt: state.result?.cutAt,
+      message: `${wish.action} to ${wish.target}: ${state.message ?? ''}`.slice(0, 900),
+      with: replica === undefined ? '' : circumstances(replica, wish, target),
+    });
     if (replica !== undefined) {
-      const now = clock.now().toISOString();
       const points = replica.status?.points ?? [];
-      const keep =
-        wish.action === 'maintain' && !failed ? replica.spec.keep : listedPoints(replica.spec.keep);
+      const { keep } = replica.spec;
+      const isPruned = wish.action === 'maintain' && !failed;
       await saveStatus(replica, {
-        lastAttemptAt: now,
-        lastError: failed
-          ? `${wish.action} to ${wish.target}: ${state.message ?? ''}`.slice(0, 1024)
-          : undefined,
-        points: [...withPoint(points, wish.action === 'backup' ? pointOf(state) : undefined, keep)],
+        lastAttemptAt: clock.now().toISOString(),
+        lastError: failed ? attempt?.message : undefined,
+        points: [
+          ...(isPruned
+            ? prunedPoints(points, wish.target, wish.keep ?? keep, wish.salvageSince)
+            : withPoint(points, wish.action === 'backup' ? pointOf(state) : undefined, listedPoints(keep))),
+        ],
       });
     }
+    // once it is written: this is not done again
+    if (attempt === undefined) memory.attempts.delete(wish.target);
+    else memory.attempts.set(wish.target, attempt);
+    if (failed || wish.action === 'maintain') memory.doubts += 1;
     transfers.end(id);
     deps.log.info('mover ended', {
       controller: 'storage.replica',
@@ -169,6 +184,19 @@ export const startReplicas = (
       bytesSent: state.result?.bytesSent,
       message: state.message,
     });
+  };
+
+  const takeLearned = async (
+    id: string,
+    replica: VolumeReplica,
+    { points, told, gone }: Learned = NOTHING_LEARNED,
+  ): Promise<void> => {
+    if (points !== undefined) {
+      deps.log.info('copies read from stores', { controller: 'storage.replica', volume: id, peers: told });
+      await saveStatus(replica, { points: [...points] });
+    }
+    for (const note of gone) deps.events.record(replica, { type: 'Warning', reason: 'CopyGone', note });
+    for (const peer of told) stored.taken(id, peer);
   };
 
   const actor = createMoveActor(
@@ -209,12 +237,14 @@ export const startReplicas = (
     volume: PersistentVolume,
     place: VolumePlace,
     replica: VolumeReplica | undefined,
+    isAsking: boolean,
   ): Promise<ReconcileResult & { readonly isMoving: boolean }> => {
     if (actor.isBehind(id, volume)) return { requeueAfterMs: 100, isMoving: true };
     const note = moveNoteOf(volume);
     const state = transfers.get(id);
     const isForeign = state !== undefined && !isOfStage(state, note, place);
     // A move goes before the copies; one that is under way ends first.
+    if (note !== undefined && (isForeign || state?.phase === 'failed')) memoryOf(id).doubts += 1;
     if (note !== undefined && isForeign) transfers.end(id);
     const point = state === undefined ? undefined : pointOf(state);
     const isCopying = !isForeign && (note?.stage === 'copy' || note?.stage === 'salvage');
@@ -239,7 +269,8 @@ export const startReplicas = (
       sourceHeardAt: clock.now().getTime() - (links.get(place.location)?.silenceMs() ?? 0),
       transfer: note === undefined || isForeign ? undefined : transferFor(state, point),
       isBusy: (note !== undefined && isForeign) || transfers.isEnding(id),
-      lastSequence: memoryOf(id).lastSequence,
+      isAsking,
+      lastSequence: numbers.last(id),
     };
     const action = planMove(world);
     // A step that writes the placeholder itself says it with that write.
@@ -258,6 +289,7 @@ export const startReplicas = (
     volume: PersistentVolume | undefined,
     place: VolumePlace | undefined,
     why: string,
+    asked: ReadonlySet<string>,
   ): Promise<ReconcileResult> => {
     const memory = memoryOf(id);
     const plan = planReplica({
@@ -268,8 +300,9 @@ export const startReplicas = (
       targets: targets.of(claim.metadata.namespace ?? ''),
       isSourceUp: place !== undefined && links.get(place.location)?.isUp() === true,
       isBusy: transfers.get(id) !== undefined || transfers.isEnding(id),
+      asked,
       attempts: memory.attempts,
-      lastSequence: memory.lastSequence,
+      lastSequence: numbers.last(id),
     });
     const now = clock.now().toISOString();
     const end = volume === undefined ? undefined : moveEndOf(volume);
@@ -293,6 +326,9 @@ export const startReplicas = (
       parentSnapshotID: plan.start.parent,
       writerStopped: false,
       keep: replica.spec.keep,
+      ...(plan.start.action === 'maintain'
+        ? { salvageSince: salvageSince(replica, clock.now().getTime()) }
+        : {}),
       mayBeEmpty: plan.start.mayBeEmpty,
     });
     return { requeueAfterMs: LOOK_AGAIN_MS };
@@ -303,6 +339,8 @@ export const startReplicas = (
     const volume = home.volumeOf(id);
     if (claim === undefined) {
       transfers.end(id);
+      stored.drop(id);
+      numbers.forget(id);
       memories.delete(id);
       return {};
     }
@@ -318,17 +356,31 @@ export const startReplicas = (
     const state = transfers.get(id);
     if (state?.wish.purpose === 'replica') {
       const isStale = place === undefined || place.epoch !== state.wish.epoch || replica === undefined;
-      if (isStale) transfers.end(id);
-      else if (state.phase === 'succeeded' || state.phase === 'failed') {
+      if (isStale) {
+        transfers.end(id);
+        memoryOf(id).doubts += 1;
+      } else if (state.phase === 'succeeded' || state.phase === 'failed') {
         await settle(id, state, replica);
         // with what was just written
         return { requeueAfterMs: 300 };
       }
     }
+    let asked: ReadonlySet<string> = new Set();
+    if (replica === undefined) stored.drop(id);
+    else if (place !== undefined) {
+      const isBusy = transfers.get(id) !== undefined || transfers.isEnding(id);
+      const learned = isBusy
+        ? undefined
+        : learnPoints(stored, targets.revision, { id, replica, place, doubts: memoryOf(id).doubts });
+      await takeLearned(id, replica, learned);
+      // with what was just written
+      if (learned?.points !== undefined) return { requeueAfterMs: 300 };
+      if (learned !== undefined) ({ asked } = learned);
+    }
     let result: ReconcileResult = {};
     if (volume !== undefined && place !== undefined) {
       try {
-        const moved = await move(id, claim, volume, place, replica);
+        const moved = await move(id, claim, volume, place, replica, asked.size > 0);
         if (moved.isMoving) return moved;
         result = moved;
       } catch (error) {
@@ -341,7 +393,7 @@ export const startReplicas = (
       volume === undefined
         ? `claim ${claim.metadata.name} has no volume yet: it is made with the first pod that uses it`
         : 'the placeholder has no location';
-    const copied = await copy(id, replica, claim, volume, place, why);
+    const copied = await copy(id, replica, claim, volume, place, why, asked);
     const times = [result.requeueAfterMs, copied.requeueAfterMs].filter((ms) => ms !== undefined);
     return times.length === 0 ? {} : { requeueAfterMs: Math.min(...times) };
   };

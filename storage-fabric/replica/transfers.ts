@@ -25,6 +25,9 @@ export interface TransferWish {
   readonly keep?: number | undefined;
   /** Whether a copy may be one of nothing. */
   readonly mayBeEmpty?: boolean | undefined;
+  /** Whether a copy is the tail of a peer that was lost. */
+  readonly salvage?: boolean | undefined;
+  readonly salvageSince?: string | undefined;
   readonly key: string;
   readonly deadlineSeconds: number;
 }
@@ -105,6 +108,8 @@ export const createTransfers = (
       ...(wish.parentSnapshotID === undefined ? {} : { parentSnapshotID: wish.parentSnapshotID }),
       ...(wish.keep === undefined ? {} : { keep: wish.keep }),
       ...(wish.mayBeEmpty === undefined ? {} : { mayBeEmpty: wish.mayBeEmpty }),
+      ...(wish.salvage === undefined ? {} : { salvage: wish.salvage }),
+      ...(wish.salvageSince === undefined ? {} : { salvageSince: wish.salvageSince }),
       writerStopped: wish.writerStopped,
       deadlineSeconds: wish.deadlineSeconds,
     };

@@ -158,6 +158,37 @@ describe('a VolumeReplica', () => {
     await until('the second point is listed', async () => (await replicaOf())?.status?.points?.length === 2);
     expect((await replicaOf())?.status?.lastError).toBeUndefined();
   }, 90_000);
+
+  it('lists the copies that its store holds, and numbers on above them, also when it is made anew', async () => {
+    const listed = async () => ((await replicaOf())?.status?.points ?? []).map(({ sequence }) => sequence);
+    const before = await listed();
+    const [newest = 0] = before;
+    // a mover wrote its record, and its word got lost
+    const [key, order] = await grant(west, east, 'backup');
+    const { phase: _, ...lost } = copied(order.sequence);
+    const record = { ...lost.result, epoch: order.epoch, sequence: order.sequence };
+    stage.stores.set('west', id, [...stage.stores.of('west', id), record]);
+    await finish(west, east, key, { phase: 'Failed', reason: 'TimedOut', message: 'no word came' });
+    await until('the copy is listed all the same', async () => (await listed())[0] === order.sequence);
+    expect(order.sequence).toBeGreaterThan(newest);
+    await stage.admin.delete(REPLICA, 'db', 'shop');
+    await until('it is gone', async () => (await replicaOf()) === undefined);
+    await until('nothing is ordered for it', () => west.sent(TOKEN_REQUESTS).items.size === 0);
+    await stage.admin.create(REPLICA, {
+      metadata: { name: 'db', namespace: 'shop' },
+      spec: { claimName: 'db', peers: ['west'], intervalSeconds: 10 },
+    } as never);
+    await until('all are listed again', async () => (await listed()).length === before.length + 1);
+    expect(await listed()).toEqual([order.sequence, ...before]);
+    const [mend] = await grant(west, east, 'maintain');
+    await finish(west, east, mend, { phase: 'Succeeded' });
+    const [again, next] = await grant(west, east, 'backup');
+    expect(next.sequence).toBeGreaterThan(order.sequence);
+    expect(Number((await placeholder())?.metadata.annotations?.['fluvia.dev/sequence'])).toBeGreaterThan(
+      next.sequence,
+    );
+    await finish(west, east, again, copied(next.sequence));
+  }, 90_000);
 });
 
 describe('a planned move', () => {
@@ -185,7 +216,7 @@ describe('a planned move', () => {
       return pod?.metadata.deletionTimestamp !== undefined;
     });
     expect(east.sent(VOLUMES).items.get(id)?.state).toBe('retained');
-    expect([...west.sent(TOKEN_REQUESTS).items.keys()].filter((key) => key.includes('-4-'))).toEqual([]);
+    expect([...west.sent(TOKEN_REQUESTS).items.keys()].filter((key) => key.includes('-backup-'))).toEqual([]);
     await stage.removePod('db-0');
     const [key, order] = await grant(west, east, 'backup');
     expect(order.writerStopped).toBe(true);
@@ -243,6 +274,7 @@ describe('a failover', () => {
       { type: 'merge' },
     );
     const [tail, kept] = await grant(west, west, 'backup');
+    expect(kept.salvage).toBe(true);
     await finish(west, west, tail, copied(kept.sequence, 'Stopped'));
     await until('the tail is listed', async () =>
       ((await replicaOf())?.status?.points ?? []).some((point) => point.salvage === true),

@@ -14,6 +14,7 @@ import { createMetrics } from '../../runtime/metrics.ts';
 import type { TestApiServer } from './apiserver.ts';
 import { startControlPlane } from './control-plane.ts';
 import { createFakePeer, type FakePeer } from './fake-links.ts';
+import { keepStores, type FakeStores } from './fake-stores.ts';
 import { controllerToken, installKinds, PEER } from './provider-setup.ts';
 
 export const IDS = { east: 'e'.repeat(26), west: 'w'.repeat(26) } as const;
@@ -47,6 +48,8 @@ export interface StorageStage {
   readonly deps: ControllerDeps;
   readonly east: FakePeer;
   readonly west: FakePeer;
+  /** What the stores of both hold. */
+  readonly stores: FakeStores;
   readonly signal: AbortSignal;
   /** Reasons of the events that were recorded. */
   readonly events: string[];
@@ -160,6 +163,7 @@ export const setUpStorage = async (): Promise<StorageStage> => {
     deps,
     east,
     west,
+    stores: keepStores([east, west]),
     signal: term.signal,
     events,
     notes,
