@@ -195,6 +195,7 @@ describe('shadows', () => {
     await until('the grant filled', () => accepted() === 8);
     expect(states().find(([, { state }]) => state === 'refused')?.[1]).toMatchObject({
       reason: 'QuotaExceeded',
+      passing: true,
       message: 'cpu: 100m needed, 90m free',
     });
     await until(
@@ -233,6 +234,8 @@ describe('shadows', () => {
     );
     await until('refusal', () => stage.statusOf('shop/root')?.state === 'refused');
     expect(stage.statusOf('shop/root')).toMatchObject({ reason: 'PodSecurity' });
+    // nothing but another spec would change that
+    expect(stage.statusOf('shop/root')?.passing).toBeUndefined();
     stage.withdraw('shop/root');
     await until('forgotten', () => stage.statusOf('shop/root') === undefined);
   });
