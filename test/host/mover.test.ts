@@ -196,6 +196,32 @@ describe('the mover', () => {
     await copy(source);
   });
 
+  it('keeps the tail of a lost peer beside the points that count, until its time is over', async () => {
+    await copy(source, { salvage: true });
+    const tail = sequence;
+    const [counted, newest] = [
+      await copy(source).then(() => sequence),
+      await copy(source).then(() => sequence),
+    ];
+    const maintain = lab.token(VOLUME, 'maintain', 1, 'tails');
+    const listed = async (): Promise<readonly unknown[]> => {
+      const { body } = await lab.call(front, maintain, 'GET', `/${TENANT}/${VOLUME}/fluvia/commits/`);
+      return JSON.parse(body) as unknown[];
+    };
+    const prune = async (salvageSince: Date): Promise<void> => {
+      const order = { action: 'maintain', keep: 2, salvageSince: salvageSince.toISOString() };
+      expect(await move(source, order, maintain)).toMatchObject({ ok: true });
+    };
+    await prune(new Date(Date.now() - 3_600_000));
+    expect(await listed()).toMatchObject([
+      { sequence: tail, salvage: true },
+      { sequence: counted },
+      { sequence: newest },
+    ]);
+    await prune(new Date(Date.now() + 1000));
+    expect(await listed()).toMatchObject([{ sequence: counted }, { sequence: newest }]);
+  });
+
   it('publishes nothing with a token of an epoch that has passed', async () => {
     oldToken = lab.token(VOLUME, 'append', 1, 'old');
     await copy(source, { epoch: 2 });
