@@ -19,36 +19,39 @@ export const PROGRAMS = {
 const BANNER =
   "import { createRequire as fluviaRequire } from 'node:module'; const require = fluviaRequire(import.meta.url);";
 
+/** Writes `<out>/<program>.mjs` and its chunks, beginning with the module `entry` (from the repository's root). */
+export const bundleProgram = async (out: string, program: string, entry: string): Promise<void> => {
+  await build({
+    absWorkingDir: ROOT,
+    entryPoints: { [program]: entry },
+    outdir: out,
+    outExtension: { '.js': '.mjs' },
+    // one set of chunks per program: what only the controller needs never reaches an agent
+    chunkNames: `${program}-[name]-[hash]`,
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    // ESM first: a CommonJS package behind a dynamic import would lose its named exports
+    mainFields: ['module', 'main'],
+    target: 'node24',
+    minify: true,
+    keepNames: true,
+    legalComments: 'none',
+    banner: { js: BANNER },
+    logLevel: 'silent',
+  });
+};
+
 /**
- * Writes `<out>/<program>.mjs`, its chunks, and the `.proto` files that are read at run time. The bytes depend on the
- * sources and the lockfile only. Rejects with esbuild's messages when a module can't be resolved.
+ * Writes all programs, and the `.proto` files that are read at run time. The bytes depend on the sources and the lockfile
+ * only. Rejects with esbuild's messages when a module can't be resolved.
  */
 export const bundle = async (
   out: string,
   programs: readonly (keyof typeof PROGRAMS)[] = Object.keys(PROGRAMS) as (keyof typeof PROGRAMS)[],
 ): Promise<void> => {
-  for (const program of programs) {
-    await build({
-      absWorkingDir: ROOT,
-      entryPoints: { [program]: PROGRAMS[program] },
-      outdir: out,
-      outExtension: { '.js': '.mjs' },
-      // one set of chunks per program: what only the controller needs never reaches an agent
-      chunkNames: `${program}-[name]-[hash]`,
-      bundle: true,
-      splitting: true,
-      format: 'esm',
-      platform: 'node',
-      // ESM first: a CommonJS package behind a dynamic import would lose its named exports
-      mainFields: ['module', 'main'],
-      target: 'node24',
-      minify: true,
-      keepNames: true,
-      legalComments: 'none',
-      banner: { js: BANNER },
-      logLevel: 'silent',
-    });
-  }
+  for (const program of programs) await bundleProgram(out, program, PROGRAMS[program]);
   mkdirSync(join(out, 'proto'), { recursive: true });
   for (const name of readdirSync(join(ROOT, 'proto')).filter((file) => file.endsWith('.proto'))) {
     copyFileSync(join(ROOT, 'proto', name), join(out, 'proto', name));

@@ -7,6 +7,7 @@ import { keptPoints } from '../../api/recovery-points.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { removeSnapshots, takePicture } from './filesystem-snapshot.ts';
 import { backupArguments, parseRootTag, resticTime, restoreArguments, rootTag } from './plan-restic.ts';
+import type { Repository } from './repository.ts';
 import type { Restic } from './restic.ts';
 import type { StoreClient } from './store-client.ts';
 import { EMPTY_MARK, type MoverProgress, type TransferFile } from './transfer-file.ts';
@@ -17,7 +18,10 @@ export interface MoverWorld {
   /** A folder of the mover's own. */
   readonly work: string;
   readonly restic: Restic;
+  readonly repository: Repository;
   readonly store: StoreClient;
+  /** What the front had counted for the volume when the mover began. */
+  readonly receivedBefore: number;
   readonly clock: Clock;
   readonly onProgress: (progress: MoverProgress) => void;
 }
@@ -38,14 +42,14 @@ const emptyFolder = (work: string): string => {
 
 /** Copies the volume and writes the commit record; without the record nothing counts. */
 export const backup = async (world: MoverWorld): Promise<CopyResult> => {
-  const { transfer, volume, restic, store, clock } = world;
+  const { transfer, volume, restic, repository, store, clock } = world;
   await removeSnapshots(volume);
-  // each call of restic takes its time to open the repository: a parent says that there is one
-  if (transfer.parentSnapshotID === undefined) await restic.ensureRepository();
-  const before = await store.usage();
+  // a parent says that there is one
+  if (transfer.parentSnapshotID === undefined) await repository.ensure();
   const { mode, uid, gid } = statSync(volume);
   const cut = clock.now();
   const picture = await takePicture(volume, transfer.sequence);
+  let removal: Promise<void> | undefined;
   try {
     const isEmpty = readdirSync(picture.folder).length === 0;
     if (isEmpty && transfer.mayBeEmpty !== true)
@@ -61,7 +65,10 @@ export const backup = async (world: MoverWorld): Promise<CopyResult> => {
       { cwd: isEmpty ? emptyFolder(world.work) : picture.folder, onProgress: world.onProgress },
     );
     if (summary.snapshotID === undefined) throw bad('restic ended well but named no snapshot');
-    const { tree } = await restic.snapshot(summary.snapshotID);
+    // the picture has served: it goes while the store is asked and told
+    removal = removeSnapshots(volume);
+    removal.catch(() => undefined);
+    const [{ tree }, usage] = await Promise.all([repository.snapshot(summary.snapshotID), store.usage()]);
     const result: CopyResult = {
       snapshotID: summary.snapshotID,
       treeHash: tree,
@@ -69,24 +76,24 @@ export const backup = async (world: MoverWorld): Promise<CopyResult> => {
       cutAt: cut.toISOString(),
       bytesScanned: summary.bytes,
       // a front that was started anew in between counts from nought
-      bytesSent: Math.max(summary.bytesAdded, (await store.usage()).received - before.received),
+      bytesSent: Math.max(summary.bytesAdded, usage.received - world.receivedBefore),
     };
     const { volume: id, epoch, sequence } = transfer;
     const salvage = transfer.salvage === true ? { salvage: true } : {};
     await store.writeCommit({ ...result, ...salvage, volume: id, epoch, sequence });
     return result;
   } finally {
-    await removeSnapshots(volume);
+    await (removal ?? removeSnapshots(volume));
   }
 };
 
 /** Makes the volume equal to a recovery point. Until it ends well the volume is used by nothing. */
 export const restore = async (world: MoverWorld): Promise<object> => {
-  const { transfer, volume, restic } = world;
+  const { transfer, volume, restic, repository } = world;
   const { snapshotID } = transfer;
   if (snapshotID === undefined) throw bad('a restore names a snapshot');
   await removeSnapshots(volume);
-  const { tree, tags = [] } = await restic.snapshot(snapshotID);
+  const { tree, tags = [] } = await repository.snapshot(snapshotID);
   if (transfer.treeHash !== undefined && transfer.treeHash !== tree)
     throw bad(`snapshot ${snapshotID} has tree ${tree}, the recovery point ${transfer.treeHash}`);
   await restic.run(restoreArguments(snapshotID, volume), { onProgress: world.onProgress });
@@ -104,9 +111,9 @@ export const restore = async (world: MoverWorld): Promise<object> => {
  * `keptPoints` says, and no snapshot in the store that no record names: a mover that died before its record left it.
  */
 export const maintain = async (world: MoverWorld): Promise<object> => {
-  const { transfer, restic, store, volume } = world;
+  const { transfer, restic, repository, store, volume } = world;
   await removeSnapshots(volume);
-  await restic.ensureRepository();
+  await repository.ensure();
   await restic.text(['unlock', '--remove-all']);
   await restic.text(['repair', 'index']);
   const commits = await store.commits();

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { ERROR_CODES, FluviaError } from '../../api/errors.ts';
 import { execTool, HostToolError } from '../../runtime/host/exec.ts';
 import { globalFlags, judgeExit, parseResticLine } from './plan-restic.ts';
+import { SnapshotFile } from './restic-files.ts';
 import type { MoverProgress } from './transfer-file.ts';
 
 export interface ResticOptions {
@@ -37,8 +38,6 @@ export class ResticError extends FluviaError {
   }
 }
 
-const SnapshotFile = z.object({ tree: z.string(), tags: z.array(z.string()).optional() });
-
 const SnapshotList = z.array(z.object({ id: z.string() }));
 
 const DAY_MS = 86_400_000;
@@ -51,10 +50,8 @@ export interface Restic {
   ): Promise<ResticSummary>;
   /** Runs a command and gives what it printed. */
   text(args: readonly string[]): Promise<string>;
-  /** Makes the repository if there is none. */
-  ensureRepository(): Promise<void>;
-  /** Tree and tags of a snapshot. */
-  snapshot(id: string): Promise<z.infer<typeof SnapshotFile>>;
+  /** Tree and tags of a snapshot, of any repository that the key opens. */
+  snapshot(id: string): Promise<SnapshotFile>;
   /** IDs of all snapshots. */
   snapshots(): Promise<readonly string[]>;
 }
@@ -105,14 +102,6 @@ export const createRestic = (options: ResticOptions): Restic => {
         fail(error, said);
       }
       return summary;
-    },
-    ensureRepository: async () => {
-      try {
-        await text(['cat', 'config', '--no-lock']);
-      } catch (error) {
-        if (!(error instanceof ResticError) || error.exitCode !== 10) throw error;
-        await text(['init']);
-      }
     },
     snapshot: async (id) => SnapshotFile.parse(JSON.parse(await text(['cat', 'snapshot', id, '--no-lock']))),
     snapshots: async () =>

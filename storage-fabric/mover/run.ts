@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../runtime/clock.ts';
 import { backup, maintain, restore, type MoverWorld } from './actions.ts';
 import { planFailure, refusalSince, type MoverFailure, type Refusal } from './plan-failure.ts';
+import { createRepository } from './repository.ts';
 import { createRestic, ResticError } from './restic.ts';
 import { createStoreClient, type StoreClient } from './store-client.ts';
 import { TRANSFER_FOLDER, TransferFile, VOLUME_FOLDER, type MoverResult } from './transfer-file.ts';
@@ -71,22 +72,26 @@ export const runMover = async (paths: MoverPaths = PATHS): Promise<number> => {
       signal: stop.signal,
     });
     // a store that can't be used says so here, where restic would try again for a quarter of an hour
-    before = (await store.usage()).lastError;
+    const usage = await store.usage();
+    before = usage.lastError;
+    const restic = createRestic({
+      repositoryFile,
+      passwordFile: join(paths.transfer, 'key'),
+      username: 'fluvia',
+      token,
+      caFile: join(paths.transfer, 'ca.crt'),
+      cacheFolder: join(paths.work, 'cache'),
+      signal: stop.signal,
+    });
     let last = 0;
     const result = await ACTIONS[transfer.action]({
       transfer,
       volume: paths.volume,
       work: paths.work,
-      restic: createRestic({
-        repositoryFile,
-        passwordFile: join(paths.transfer, 'key'),
-        username: 'fluvia',
-        token,
-        caFile: join(paths.transfer, 'ca.crt'),
-        cacheFolder: join(paths.work, 'cache'),
-        signal: stop.signal,
-      }),
+      restic,
+      repository: createRepository(store, restic, read('key')),
       store,
+      receivedBefore: usage.received,
       clock: systemClock,
       onProgress: (progress) => {
         if (systemClock.monotonicMs() - last < 900) return;

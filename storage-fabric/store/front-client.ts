@@ -1,5 +1,5 @@
-/** A client of a front beside restic: epochs, commit records and counts. Used by leaders and movers. */
-import { request as send } from 'node:https';
+/** A client of a front beside restic: epochs, commit records, counts, small files. Used by leaders and movers. */
+import { request as send, type Agent } from 'node:https';
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { CommitRecord } from '../../api/commit-record.ts';
@@ -17,6 +17,8 @@ export interface FrontAccess {
   readonly token: string;
   /** How long the front may be silent; 15 s when missing. */
   readonly timeoutMs?: number;
+  /** Keeps connections for the next call; each has one of its own when missing. */
+  readonly agent?: Agent;
 }
 
 const Refusal = z.object({ code: z.string(), message: z.string(), hint: z.string().optional() });
@@ -45,6 +47,10 @@ export interface FrontClient {
   deleteCommit(path: string, epoch: number, sequence: number): Promise<void>;
   /** With a control token: ends another token before its time. */
   revoke(tenant: string, id: string): Promise<void>;
+  /** Reads a small file of the repository, e.g. `config`; undefined when it isn't there. */
+  readFile(path: string, name: string): Promise<Buffer | undefined>;
+  /** Writes one. A config is written once: FORBIDDEN when there is one. */
+  writeFile(path: string, name: string, body: Buffer): Promise<void>;
 }
 
 const TIMEOUT_MS = 15_000;
@@ -65,11 +71,11 @@ const refusalOf = (status: number, text: string, where: string): FluviaError => 
   return new FluviaError(code, said, hint === undefined ? {} : { hint });
 };
 
-/** Makes a client; each call is one connection. */
+/** Makes a client; it connects at its first call. */
 export const createFrontClient = (access: FrontAccess): FrontClient => {
   const { timeoutMs = TIMEOUT_MS } = access;
   const where = `${access.address}:${access.port}`;
-  const call = (method: string, path: string, body?: string): Promise<unknown> =>
+  const callFor = (method: string, path: string, body?: string | Buffer): Promise<Buffer> =>
     new Promise((resolve, reject) => {
       const fail = (error: Error): void =>
         reject(
@@ -92,7 +98,7 @@ export const createFrontClient = (access: FrontAccess): FrontClient => {
           ca: access.caCertificate,
           method,
           path,
-          agent: false,
+          agent: access.agent ?? false,
           timeout: timeoutMs,
           headers: {
             authorization: `Bearer ${access.token}`,
@@ -109,16 +115,10 @@ export const createFrontClient = (access: FrontAccess): FrontClient => {
             else chunks.push(chunk);
           });
           response.on('end', () => {
-            const text = Buffer.concat(chunks).toString();
+            const answer = Buffer.concat(chunks);
             const status = response.statusCode ?? 0;
-            if (status >= 300) fail(refusalOf(status, text, where));
-            else {
-              try {
-                resolve(text === '' ? undefined : JSON.parse(text));
-              } catch (error) {
-                fail(error as Error);
-              }
-            }
+            if (status >= 300) fail(refusalOf(status, answer.toString(), where));
+            else resolve(answer);
           });
         },
       );
@@ -126,6 +126,14 @@ export const createFrontClient = (access: FrontAccess): FrontClient => {
       sent.on('error', fail);
       sent.end(body);
     });
+  const call = async (method: string, path: string, body?: string): Promise<unknown> => {
+    const text = (await callFor(method, path, body)).toString();
+    try {
+      return text === '' ? undefined : JSON.parse(text);
+    } catch (error) {
+      throw new FluviaError(ERROR_CODES.UNREACHABLE, `the store at ${where} gave no JSON`, { cause: error });
+    }
+  };
   return {
     raise: async (path) =>
       z.object({ epoch: z.number().int() }).parse(await call('PUT', `${path}fluvia/epoch`)).epoch,
@@ -140,6 +148,17 @@ export const createFrontClient = (access: FrontAccess): FrontClient => {
     },
     revoke: async (tenant, id) => {
       await call('DELETE', `/${tenant}/-/fluvia/tokens/${id}`);
+    },
+    readFile: async (path, name) => {
+      try {
+        return await callFor('GET', `${path}${name}`);
+      } catch (error) {
+        if (error instanceof FluviaError && error.code === ERROR_CODES.NOT_FOUND) return undefined;
+        throw error;
+      }
+    },
+    writeFile: async (path, name, body) => {
+      await callFor('POST', `${path}${name}`, body);
     },
   };
 };

@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { repositoryKey } from '../../storage-fabric/mover/restic-files.ts';
 import { runMover } from '../../storage-fabric/mover/run.ts';
 import type { MoverResult } from '../../storage-fabric/mover/transfer-file.ts';
 import { run } from '../testbed/exec.ts';
@@ -21,6 +22,7 @@ import { startStoreLab, TENANT, type RunningFront, type StoreLab } from './store
 
 /** The mover as its Job runs it, on a real btrfs, against a real store front. Told in order. */
 const VOLUME = 'v0123456789abcdef';
+const VOLUME_KEY = 'a key of home for this volume, 32 or more';
 let lab: StoreLab;
 let front: RunningFront;
 let disk: string;
@@ -58,6 +60,7 @@ const move = async (
   transfer: Record<string, unknown>,
   token: string,
 ): Promise<MoverResult & { code: number }> => {
+  const of = (transfer['volume'] as string | undefined) ?? VOLUME;
   const folder = join(lab.folder, 'transfer');
   mkdirSync(folder, { recursive: true });
   const order = {
@@ -65,12 +68,12 @@ const move = async (
     epoch: 1,
     sequence: 0,
     writerStopped: false,
-    repository: `https://127.0.0.1:${front.port}/${TENANT}/${VOLUME}/`,
+    repository: `https://127.0.0.1:${front.port}/${TENANT}/${of}/`,
     ...transfer,
   };
   writeFileSync(join(folder, 'transfer.json'), JSON.stringify(order));
   writeFileSync(join(folder, 'token'), token);
-  writeFileSync(join(folder, 'key'), 'a key of home for this volume, 32 or more');
+  writeFileSync(join(folder, 'key'), VOLUME_KEY);
   writeFileSync(join(folder, 'ca.crt'), readFileSync(join(lab.folder, 'ca.crt')));
   const terminationLog = join(lab.folder, 'termination-log');
   const code = await runMover({ transfer: folder, volume, work: join(lab.folder, 'work'), terminationLog });
@@ -88,7 +91,8 @@ interface Copy {
 const copy = async (volume: string, more: Record<string, unknown> = {}): Promise<Copy> => {
   sequence += 1;
   const epoch = (more['epoch'] as number | undefined) ?? 1;
-  const token = lab.token(VOLUME, 'append', epoch, `copy-${sequence}`);
+  const of = (more['volume'] as string | undefined) ?? VOLUME;
+  const token = lab.token(of, 'append', epoch, `copy-${sequence}`);
   const end = await move(volume, { action: 'backup', sequence, ...more }, token);
   if (!end.ok) throw new Error(`${end.reason}: ${end.message}`);
   return end.result as Copy;
@@ -129,6 +133,35 @@ describe('the mover', () => {
     expect(first.bytesScanned).toBe(5_000_000);
     expect(first.bytesSent).toBeGreaterThan(4_900_000);
     expect(readdirSync(source).filter((name) => name.startsWith('.'))).toEqual([]);
+  });
+
+  it('makes a repository that is like any other to restic', async () => {
+    const token = lab.token(VOLUME, 'append', 1, 'person');
+    const cat = await lab.restic(front, VOLUME, token, ['cat', 'snapshot', first.snapshotID]);
+    expect(JSON.parse(cat.stdout)).toMatchObject({ tree: first.treeHash });
+    expect(await lab.restic(front, VOLUME, token, ['check', '--read-data'])).toMatchObject({ code: 0 });
+  });
+
+  it('uses a repository that restic made, or that a mover died over before it was whole', async () => {
+    const small = await subvolume('small');
+    writeFileSync(join(small, 'a'), 'a');
+    const target = await subvolume('small-target');
+    const theirs = 'v00000000000000a1';
+    const append = lab.token(theirs, 'append', 1, 'person');
+    expect(await lab.restic(front, theirs, append, ['init'])).toMatchObject({ code: 0 });
+    const begun = 'v00000000000000a2';
+    const { file } = repositoryKey(VOLUME_KEY);
+    const path = `/${TENANT}/${begun}/keys/${file.name}`;
+    const written = await lab.call(front, lab.token(begun, 'append', 1, 'dead'), 'POST', path, file.body);
+    expect(written.status).toBe(200);
+    for (const volume of [theirs, begun]) {
+      const { snapshotID, treeHash } = await copy(small, { volume });
+      const order = { action: 'restore', volume, snapshotID, treeHash };
+      const end = await move(target, order, lab.token(volume, 'read', 1, 'restore'));
+      expect(end).toMatchObject({ ok: true, result: { treeHash } });
+      expect(readFileSync(join(target, 'a'), 'utf8')).toBe('a');
+      rmSync(join(target, 'a'));
+    }
   });
 
   it('sends only what changed', async () => {
