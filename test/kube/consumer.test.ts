@@ -447,43 +447,6 @@ describe('the consumer', () => {
     await client.delete(resources.POD, 'giant', 'shop');
   });
 
-  it('keeps a bare pod waiting that its peer refuses for now, and runs it once the peer has room', async () => {
-    await client.create(resources.POD, {
-      metadata: { name: 'single', namespace: 'shop' },
-      spec: {
-        containers: [{ name: 'c', image: 'x' }],
-        nodeName: 'fluvia-east',
-        tolerations: [{ key: VIRTUAL_NODE_TAINT, operator: 'Exists' }],
-      },
-    } as never);
-    const id = 'shop/single';
-    await waitUntil('the peer hears of it', async () => east.sent(SHADOWS).items.has(id));
-    const { uid = '' } = east.sent(SHADOWS).items.get(id) ?? {};
-    const refused = { uid, state: 'refused', reason: 'QuotaExceeded', message: 'cpu: 2 needed' } as const;
-    const status = async () => (await client.get<Pod>(resources.POD, 'single', 'shop'))?.status;
-    east.tell(SHADOW_STATUS).set(id, { ...refused, passing: true });
-    await waitUntil('it says why', async () => (await status())?.['reason'] === 'QuotaExceeded');
-    const message = 'peer east has it wait: cpu: 2 needed';
-    expect(await status()).toMatchObject({ phase: 'Pending', message });
-    expect((await status())?.conditions).toContainEqual(
-      expect.objectContaining({ type: 'Ready', status: 'False', reason: 'QuotaExceeded', message }),
-    );
-    expect(events).toContain(`single QuotaExceeded: ${message}`);
-    // it is still asked for: the peer tries it again by itself
-    expect(east.sent(SHADOWS).items.has(id)).toBe(true);
-    east.tell(SHADOW_STATUS).set(id, { uid, state: 'accepted', status: { phase: 'Running' } });
-    await waitUntil('it runs', async () => (await status())?.phase === 'Running');
-    expect((await status())?.['reason']).toBeUndefined();
-    await client.delete(resources.POD, 'single', 'shop');
-    await waitUntil(
-      'it is to end',
-      async () => east.sent(SHADOWS).items.get(id)?.deletionGraceSeconds !== undefined,
-    );
-    east.tell(SHADOW_STATUS).set(id, { uid, state: 'gone' });
-    await waitUntil('it is gone', async () => (await status()) === undefined);
-    east.tell(SHADOW_STATUS).delete(id);
-  });
-
   it('closes the namespace: pods end at the peers before the twin goes', async () => {
     const labels = { [LABELS.offload]: null };
     await client.patch(resources.NAMESPACE, 'shop', undefined, { metadata: { labels } }, { type: 'merge' });

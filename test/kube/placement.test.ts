@@ -409,3 +409,34 @@ describe('60 pods of mixed sizes over fragmented nodes', () => {
     );
   });
 });
+
+describe('a bare pod that its peer refuses for now', () => {
+  it('waits there and says why, and runs once the peer has room', async () => {
+    const [east] = peers;
+    const id = `${NS}/single`;
+    await client.create(resources.POD, {
+      metadata: { name: 'single', namespace: NS },
+      spec: {
+        nodeName: 'fluvia-east',
+        containers: [{ name: 'c', image: 'x', resources: { requests: { cpu: '1' } } }],
+        tolerations: [{ key: VIRTUAL_NODE_TAINT, operator: 'Exists' }],
+      },
+    } as never);
+    await waitUntil('the peer hears of it', async () => east?.sent(SHADOWS).items.has(id) === true);
+    const { uid = '' } = east?.sent(SHADOWS).items.get(id) ?? {};
+    const status = async () => (await client.get<Pod>(resources.POD, 'single', NS))?.status;
+    const refused = { uid, state: 'refused', reason: 'QuotaExceeded', message: 'cpu: 1 needed' } as const;
+    east?.tell(SHADOW_STATUS).set(id, { ...refused, passing: true });
+    await waitUntil('it says why', async () => (await status())?.['reason'] === 'QuotaExceeded');
+    const message = 'peer east has it wait: cpu: 1 needed';
+    expect(await status()).toMatchObject({ phase: 'Pending', message });
+    expect((await status())?.conditions).toContainEqual(
+      expect.objectContaining({ type: 'Ready', status: 'False', reason: 'QuotaExceeded', message }),
+    );
+    // it is still asked for: the peer tries it again by itself
+    expect(east?.sent(SHADOWS).items.has(id)).toBe(true);
+    east?.tell(SHADOW_STATUS).set(id, { uid, state: 'accepted', status: { phase: 'Running' } });
+    await waitUntil('it runs', async () => (await status())?.phase === 'Running');
+    expect((await status())?.['reason']).toBeUndefined();
+  });
+});

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ItemOf } from '../../api/link.ts';
 import {
+  RECORD_REQUESTS,
   STORE,
   TOKEN_REQUESTS,
   TOKENS,
@@ -28,6 +29,7 @@ let stage: StorageStage;
 let east: FakePeer;
 let west: FakePeer;
 let id = '';
+let leader: AbortController;
 
 type Transfer = ItemOf<typeof TRANSFERS>;
 
@@ -79,6 +81,17 @@ const copied = (sequence: number, consistency: 'FilesystemSnapshot' | 'Stopped' 
   },
 });
 
+/** A leader begins with empty hands, and what the one before it published is gone. */
+const lead = async (): Promise<void> => {
+  leader?.abort();
+  leader = new AbortController();
+  for (const peer of [east, west])
+    for (const box of [peer.sent(TRANSFERS), peer.sent(TOKEN_REQUESTS), peer.sent(RECORD_REQUESTS)])
+      for (const key of box.items.keys()) box.delete(key);
+  const signal = AbortSignal.any([stage.signal, leader.signal]);
+  await startStorage(stage.deps, createFakeLinks([east, west]), 'h'.repeat(26), signal);
+};
+
 beforeAll(async () => {
   stage = await setUpStorage();
   ({ east, west } = stage);
@@ -97,7 +110,7 @@ beforeAll(async () => {
       ours: [],
     },
   } as never);
-  await startStorage(stage.deps, createFakeLinks([east, west]), 'h'.repeat(26), stage.signal);
+  await lead();
   await stage.makeClaim('db');
   await stage.makePod('db-0', 'db', { [LABELS.peer]: 'east' }, true);
   await until('it is bound', async () => (await stage.nodeOfPod('db-0')) !== undefined);
@@ -187,6 +200,22 @@ describe('a VolumeReplica', () => {
     expect(Number((await placeholder())?.metadata.annotations?.['fluvia.dev/sequence'])).toBeGreaterThan(
       next.sequence,
     );
+    await finish(west, east, again, copied(next.sequence));
+  }, 90_000);
+
+  it('goes on after a change of leader that left a mover alone: its copy is listed, its number not used again', async () => {
+    const listed = async () => ((await replicaOf())?.status?.points ?? []).map(({ sequence }) => sequence);
+    const [, order] = await grant(west, east, 'backup');
+    expect(await listed()).not.toContain(order.sequence);
+    leader.abort();
+    const { result } = copied(order.sequence);
+    const record = { ...result, epoch: order.epoch, sequence: order.sequence };
+    stage.stores.set('west', id, [...stage.stores.of('west', id), record]);
+    await lead();
+    await until('the copy is listed', async () => (await listed())[0] === order.sequence);
+    const [again, next] = await grant(west, east, 'backup');
+    expect(next.sequence).toBeGreaterThan(order.sequence);
+    expect(next.parentSnapshotID).toBe(result.snapshotID);
     await finish(west, east, again, copied(next.sequence));
   }, 90_000);
 });
