@@ -14,7 +14,7 @@ export const STORAGE_LABELS = {
 export const STORAGE_ANNOTATIONS = {
   /** On the placeholder: the volume's epoch. The authority; raised by compare-and-swap only. */
   epoch: 'fluvia.dev/epoch',
-  /** On the placeholder: the peer where the volume is. The authority. */
+  /** On the placeholder: the peer where the volume is, or `@home`. The authority. */
   location: 'fluvia.dev/location',
   /** On the placeholder: comma-separated peers that keep an older copy of it, used by nothing. */
   retained: 'fluvia.dev/retained',
@@ -34,6 +34,16 @@ export const STORAGE_ANNOTATIONS = {
   loss: 'fluvia.dev/loss',
   /** On the provider's claim: `active`, `restoring` or `retained`; pods may use only an active one. */
   state: 'fluvia.dev/volume-state',
+  /** On home's own claim in Fluvia's namespace: namespace and name of the claim that it stands behind. */
+  claim: 'fluvia.dev/claim',
+  /** On the placeholder of a volume at home: name of the real PersistentVolume whose source it has. */
+  real: 'fluvia.dev/real-volume',
+  /** On a real PersistentVolume that backs one of ours: what its reclaim policy was; it is `Retain` meanwhile. */
+  reclaimPolicy: 'fluvia.dev/reclaim-policy',
+  /** On home's own claim: all that the placeholder said, while it is being made anew with another source, as JSON. */
+  swap: 'fluvia.dev/swap',
+  /** On home's claim: UID of the PersistentVolume that it was told to look at again. */
+  rebound: 'fluvia.dev/rebound',
   /** On a mover Job: the cluster that asked for it, and its transfer ID. */
   transferID: 'fluvia.dev/transfer-id',
 } as const;
@@ -41,7 +51,7 @@ export const STORAGE_ANNOTATIONS = {
 /** Type of the condition on a claim that says where its volume is. */
 export const VOLUME_CONDITION = 'fluvia.dev/Volume';
 
-/** Label of the virtual nodes where the volume may be used; it moves with the volume. */
+/** Label of the nodes where the volume may be used, virtual or home's own; it moves with the volume. */
 export const volumeNodeLabel = (volume: string): string => `fluvia.dev/volume-${volume}`;
 
 /** Name of home's placeholder PersistentVolume. */

@@ -1,5 +1,9 @@
-/** What the provider's half of the storage fabric shares: twins of a consumer's namespaces, and a client that is the peering. */
+/**
+ * What the provider's half of the storage fabric shares: twins of a consumer's namespaces, and a client that is the peering.
+ * This cluster is a consumer of itself: the twin of all of its namespaces is Fluvia's own.
+ */
 import { LABELS, MANAGED_BY, PEERS_NAMESPACE } from '../api/labels.ts';
+import { placeholderName } from '../api/storage-names.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
 import type { KubeClient } from '../runtime/kube/client.ts';
 import type { Informer } from '../runtime/kube/informer.ts';
@@ -12,14 +16,22 @@ export interface ProviderSide {
   twinOf(clusterID: string, homeNamespace: string): string | undefined;
   /** The consumer whose twin a namespace is. */
   consumerOf(namespace: string): string | undefined;
-  /** Acts as the peering's ServiceAccount, so that RBAC, quota and admission of this cluster see the peer. */
+  /** Whether this is the cluster itself, and not a peer. */
+  isOwn(clusterID: string): boolean;
+  /** Name of the claim for a consumer's volume; in Fluvia's own namespace claims of many namespaces meet. */
+  claimName(clusterID: string, volume: string, homeName: string): string;
+  /** Acts as the peering's ServiceAccount, so that RBAC, quota and admission of this cluster see the peer; for itself as itself. */
   asPeering(clusterID: string): KubeClient;
 }
 
 const BY_HOME = 'storage/home';
 
 /** Opens the caches; they fill in the background. */
-export const openProviderSide = ({ informers, client }: ControllerDeps): ProviderSide => {
+export const openProviderSide = (
+  { informers, client, systemNamespace }: ControllerDeps,
+  ownClusterID: string,
+): ProviderSide => {
+  const isOwn = (clusterID: string): boolean => clusterID === ownClusterID;
   const namespaces = informers.for<Namespace>(NAMESPACE);
   const isTwin = ({ metadata }: Namespace): boolean =>
     metadata.labels?.[LABELS.managedBy] === MANAGED_BY && metadata.labels[LABELS.origin] !== undefined;
@@ -34,19 +46,25 @@ export const openProviderSide = ({ informers, client }: ControllerDeps): Provide
   const clients = new Map<string, KubeClient>();
   return {
     namespaces,
+    isOwn,
+    claimName: (clusterID, volume, homeName) => (isOwn(clusterID) ? placeholderName(volume) : homeName),
     twinOf: (clusterID, homeNamespace) =>
-      namespaces
-        .byIndex(BY_HOME, `${clusterID}/${homeNamespace}`)
-        .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
-        .map(({ metadata }) => metadata.name)
-        .toSorted()[0],
+      isOwn(clusterID)
+        ? systemNamespace
+        : namespaces
+            .byIndex(BY_HOME, `${clusterID}/${homeNamespace}`)
+            .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
+            .map(({ metadata }) => metadata.name)
+            .toSorted()[0],
     consumerOf: (name) => {
+      if (name === systemNamespace) return ownClusterID;
       const namespace = namespaces.get(undefined, name);
       return namespace !== undefined && isTwin(namespace)
         ? namespace.metadata.labels?.[LABELS.origin]
         : undefined;
     },
     asPeering: (clusterID) => {
+      if (isOwn(clusterID)) return client;
       const known = clients.get(clusterID);
       if (known !== undefined) return known;
       const made = client.asUser({ user: `system:serviceaccount:${PEERS_NAMESPACE}:${clusterID}` });

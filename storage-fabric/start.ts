@@ -6,6 +6,7 @@
  */
 import type { Links } from '../api/link.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
+import { createHomeLink, withHome } from './home-link.ts';
 import { startTransfers } from './mover/transfer-controller.ts';
 import { openProviderSide } from './provider-side.ts';
 import { startStore } from './store/start.ts';
@@ -17,15 +18,16 @@ import { startPeerVolumes } from './volumes/peer-controller.ts';
 /** Starts everything once the caches have filled; it stops when `signal` aborts. */
 export const startStorage = async (
   deps: ControllerDeps,
-  links: Links,
+  peerings: Links,
   clusterID: string,
   signal: AbortSignal,
 ): Promise<void> => {
+  const links = withHome(peerings, createHomeLink(clusterID, signal));
   const home = openHomeVolumes(deps);
   await home.whenSynced(signal);
   startHomeVolumes(deps, links, home, signal);
   startReplicas(deps, links, home, signal);
-  const provider = openProviderSide(deps);
+  const provider = openProviderSide(deps, clusterID);
   startPeerVolumes(deps, links, provider, signal);
   startTransfers(deps, links, provider, clusterID, signal);
   startStore(deps, links, clusterID, signal);

@@ -9,7 +9,7 @@ export type Consistency = z.infer<typeof Consistency>;
 
 /** A complete copy of a volume at a peer, as its commit record says. */
 export const RecoveryPoint = z.object({
-  peer: DnsLabel.describe('Whose store holds it.'),
+  peer: DnsLabel.describe('Whose store holds it: a peer, or this cluster by its own name.'),
   epoch: z.number().int().min(0),
   sequence: z.number().int().min(0).describe('Orders recovery points; clocks do not.'),
   snapshotID: z
@@ -40,7 +40,7 @@ export const VolumeReplicaKind = defineKind({
   description: 'Copies of a PersistentVolumeClaim at peers, kept by an interval.',
   spec: z.object({
     claimName: DnsSubdomain.describe('The PersistentVolumeClaim (class fluvia) in this namespace.'),
-    peers: z.array(DnsLabel).min(1).max(16).describe('Peers whose stores hold the copies.'),
+    peers: z.array(DnsLabel).min(1).max(16).describe('Peers whose stores hold the copies; this cluster by its own name.'),
     intervalSeconds: z.number().int().min(10).max(604800).default(300),
     mode: z.enum(['Cold']).default('Cold'),
     keep: z.number().int().min(1).max(1000).default(10).describe('Recovery points kept at each peer.'),
@@ -66,7 +66,7 @@ export const VolumeReplicaKind = defineKind({
   status: z.object({
     volume: z.string().max(63).optional(),
     epoch: z.number().int().optional(),
-    location: DnsLabel.optional().describe('Peer where the volume is; missing when it is at home.'),
+    location: DnsLabel.optional().describe('Where the volume is: a peer, or this cluster by its own name.'),
     points: z.array(RecoveryPoint).max(1000).optional(),
     lastAttemptAt: z.string().max(64).optional(),
     lastError: z.string().max(1024).optional(),

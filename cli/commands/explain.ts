@@ -64,9 +64,11 @@ const judge = async (
       : undefined;
     if (volume !== undefined) volumes.set(volume.metadata.name, volume);
   }
-  const { floating, waits } = judgeClaims(pod.spec, {
+  const { floating, stays, waits } = judgeClaims(pod.spec, {
     claim: (name) => claims.get(name),
     volume: (name) => volumes.get(name),
+    // only where a new volume may be made asks for it
+    hasHomeClass: () => true,
   });
   const replicas =
     floating.size === 0 ? [] : (await client.list(fluviaRef('VolumeReplica'), { namespace, signal })).items;
@@ -76,7 +78,7 @@ const judge = async (
     replicas as unknown as VolumeReplica[],
   );
   return {
-    stays: whyNotFloatable(pod, floating),
+    stays: stays ?? whyNotFloatable(pod, floating),
     waits,
     volumes: known.flatMap((volume) => [
       `volume of claim ${volume.claim}: ${volumeLine(volume, Date.now())}`,

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { ERROR_CODES, FluviaError } from '../../api/errors.ts';
+import { HOME_PLACE } from '../../api/places.ts';
 import { STORAGE_ANNOTATIONS, STORAGE_CLASS } from '../../api/storage-names.ts';
 import { fluviaRef } from '../../deploy/manifests/refs.ts';
 import { PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM } from '../../runtime/kube/resources.ts';
@@ -93,14 +94,23 @@ const underWay = (claim: string, { from, to }: { readonly from: string; readonly
 const percent = (done: number, total: number): string =>
   total === 0 ? '' : ` (${Math.min(100, Math.floor((100 * done) / total))} %)`;
 
-/** The move to `to` of the volume of `claim`; `before` tells its end from that of an earlier one. */
+/** The move of a claim's volume to the place called `to`; `before` tells its end from that of an earlier one. */
 const progressOf = async (
   { client }: Cluster,
+  { metadata: { name, namespace, uid } }: PersistentVolumeClaim,
   volumeName: string,
   before: string | undefined,
-  { claim, to }: { readonly claim: string; readonly to: string },
+  to: string,
+  nameOf: (place: string) => string,
 ): Promise<Progress<MoveEnd>> => {
   const volume = await client.get<PersistentVolume>(PERSISTENT_VOLUME, volumeName);
+  const left =
+    volume === undefined
+      ? await client.get<PersistentVolumeClaim>(PERSISTENT_VOLUME_CLAIM, name, namespace)
+      : undefined;
+  // Where the volume came home or left, its PersistentVolume is made anew.
+  if (left !== undefined && left.metadata.uid === uid)
+    return { waitingFor: 'its PersistentVolume to be made anew' };
   if (volume === undefined)
     throw terminal(
       ERROR_CODES.NOT_FOUND,
@@ -110,7 +120,7 @@ const progressOf = async (
   const note = moveNoteOf(volume);
   if (note !== undefined) {
     // Somebody else's began in the same moment: the controller drops the other wish.
-    if (note.to !== to) throw underWay(claim, note);
+    if (nameOf(note.to) !== to) throw underWay(name, { from: nameOf(note.from), to: nameOf(note.to) });
     const progress = moveProgressOf(volume);
     const share = progress?.stage === note.stage ? percent(progress.done, progress.total) : '';
     const trouble = note.message === undefined ? '' : `, tried again after: ${note.message}`;
@@ -118,7 +128,8 @@ const progressOf = async (
   }
   const isNews = volume.metadata.annotations?.[STORAGE_ANNOTATIONS.lastMove] !== before;
   const end = isNews ? moveEndOf(volume) : undefined;
-  if (end !== undefined && end.to !== to) throw underWay(claim, end);
+  if (end !== undefined && nameOf(end.to) !== to)
+    throw underWay(name, { from: nameOf(end.from), to: nameOf(end.to) });
   return end === undefined ? { waitingFor: 'the controller to see it' } : { done: end };
 };
 
@@ -126,9 +137,11 @@ const moveVolume = async (cli: CliContext, name: string, flags: MoveFlags): Prom
   withCluster(cli, flags, async (cluster) => {
     const { clusterName } = await requireInstallation(cluster);
     const { claim, volume } = await volumeOf(cluster, name, flags.namespace);
-    const location = volume.metadata.annotations?.[STORAGE_ANNOTATIONS.location] ?? '';
+    const nameOf = (place: string): string => (place === HOME_PLACE ? clusterName : place);
+    const location = nameOf(volume.metadata.annotations?.[STORAGE_ANNOTATIONS.location] ?? '');
     const note = moveNoteOf(volume);
-    if (note !== undefined && note.to !== flags.to) throw underWay(name, note);
+    if (note !== undefined && nameOf(note.to) !== flags.to)
+      throw underWay(name, { from: nameOf(note.from), to: nameOf(note.to) });
     if (note === undefined && location === flags.to)
       throw terminal(
         ERROR_CODES.BAD_INPUT,
@@ -154,7 +167,7 @@ const moveVolume = async (cli: CliContext, name: string, flags: MoveFlags): Prom
     const end = await cli.steps.run(
       `Volume of claim ${name} is moved from ${location} to ${flags.to}`,
       (say) =>
-        waitUntil(() => progressOf(cluster, volume.metadata.name, before, { claim: name, to: flags.to }), {
+        waitUntil(() => progressOf(cluster, claim, volume.metadata.name, before, flags.to, nameOf), {
           what: `moving the volume of claim ${name}`,
           timeoutMs: flags.timeout,
           signal: cli.signal,
@@ -182,7 +195,7 @@ export const registerMove = (program: Command, cli: CliContext): void => {
       ),
   )
     .argument('<claim>')
-    .requiredOption('--to <peer>', 'peer that it goes to')
+    .requiredOption('--to <peer>', "peer that it goes to, or this cluster's own name")
     .option('-n, --namespace <name>', 'namespace of the claim', 'default')
     .option('--no-wait', 'return at once')
     .option('--timeout <duration>', 'how long to wait', seconds, 3_600_000)

@@ -159,6 +159,10 @@ const systemRules: readonly Rule[] = [
   named(rule('', ['configmaps'], ['get', 'update', 'patch']), NAMES.identitySecret),
   named(rule('', ['services'], ['get']), NAMES.peeringService),
   rule('discovery.k8s.io', ['endpointslices'], [...READ, ...WRITE]),
+  // storage: volumes of this cluster stand behind claims here, and their movers run here
+  rule('', ['persistentvolumeclaims'], ['create', 'delete']),
+  rule('batch', ['jobs'], ['create', 'delete']),
+  rule('', ['pods/log'], ['get']),
 ];
 
 const EXTENSION_READER = 'extension-apiserver-authentication-reader';

@@ -24,8 +24,13 @@ import {
   POD,
   SERVICE,
   type ResourceRef,
+  STORAGE_CLASS,
 } from '../../runtime/kube/resources.ts';
-import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
+import type {
+  PersistentVolume,
+  PersistentVolumeClaim,
+  StorageClass,
+} from '../../runtime/kube/storage-types.ts';
 import type { EndpointSlice, Namespace, Node, Pod, Service } from '../../runtime/kube/types.ts';
 
 const resourceOf = (kind: KindDefinition): ResourceRef =>
@@ -59,8 +64,9 @@ export interface Home {
   readonly networkConfigs: Informer<NetworkConfig>;
   readonly fabricNodes: Informer<FabricNode>;
   readonly volumeClaims: Informer<PersistentVolumeClaim>;
-  /** Placeholders of volumes that are at peers. */
+  /** Volumes of class fluvia, wherever they are. */
   readonly volumes: Informer<PersistentVolume>;
+  readonly storageClasses: Informer<StorageClass>;
   whenSynced(signal: AbortSignal): Promise<void>;
   /** The virtual node that a pod is bound to, if it is one. */
   virtualNodeOf(pod: Pod): VirtualNode | undefined;
@@ -103,6 +109,7 @@ export const openHome = (informers: InformerFactory): Home => {
   const volumes = informers.for<PersistentVolume>(PERSISTENT_VOLUME, {
     labelSelector: STORAGE_LABELS.volume,
   });
+  const storageClasses = informers.for<StorageClass>(STORAGE_CLASS);
   pods.addIndexers({
     [NODE_INDEX]: (pod) => (pod.spec.nodeName ? [pod.spec.nodeName] : []),
     [NAMESPACE_INDEX]: (pod) => [pod.metadata.namespace ?? ''],
@@ -129,6 +136,7 @@ export const openHome = (informers: InformerFactory): Home => {
     fabricNodes,
     volumeClaims,
     volumes,
+    storageClasses,
   };
   return {
     ...informed,

@@ -1,8 +1,10 @@
+import { HOME_PLACE } from '../../api/places.ts';
 import { SHADOW_STATUS, TWINS } from '../../api/collections.ts';
 import { FITS } from '../../api/fits-collection.ts';
 import { ANNOTATIONS } from '../../api/labels.ts';
 import type { Links } from '../../api/link.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
+import { isDefaultClass } from '../../runtime/kube/storage-types.ts';
 import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
 import { isConflict, isNotFound } from '../../runtime/kube/errors.ts';
 import { POD } from '../../runtime/kube/resources.ts';
@@ -22,7 +24,6 @@ import {
 } from './plan-placement-patch.ts';
 import {
   groupCounts,
-  HOME_PLACE,
   createPlanner,
   usedByNode,
   type GatedPod,
@@ -119,6 +120,7 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
     const claims = judgeClaims(pod.spec, {
       claim: claimOf,
       volume: volumeOf,
+      hasHomeClass: () => home.storageClasses.list().some(isDefaultClass),
     });
     return {
       uid: pod.metadata.uid ?? '',
@@ -127,7 +129,7 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
       requests: requestsOf(pod),
       group: groupOf(pod),
       strategy: isOpen ? offloading.spec.strategy : undefined,
-      stays: whyNotFloatable(pod, claims.floating),
+      stays: claims.stays ?? whyNotFloatable(pod, claims.floating),
       notHome: claims.notHome,
       waits: claims.waits,
       openPeers: peers,
@@ -336,6 +338,7 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
         ...facts.sources(KEY),
         watchSource(home.volumeClaims, always),
         watchSource(home.volumes, always),
+        watchSource(home.storageClasses, always),
       ],
       reads: facts.reads,
       reconcile,

@@ -1,3 +1,4 @@
+import { HOME_PLACE } from '../../api/places.ts';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { FITS, FitSlot } from '../../api/fits-collection.ts';
@@ -7,7 +8,7 @@ import { FloatPolicyKind } from '../../api/v1alpha1/float-policy.ts';
 import type { Node, PodSpec } from '../../runtime/kube/types.ts';
 import { podRequests, type Amounts } from './plan-fit.ts';
 import { explainNoFit, planPlacementPatch, waitingRecord } from './plan-placement-patch.ts';
-import { HOME_PLACE, planPlacements, type GatedPod, type PlanNode } from './plan-placement.ts';
+import { planPlacements, type GatedPod, type PlanNode } from './plan-placement.ts';
 import { rankPolicyOf, TERMS, type Weights } from './plan-score.ts';
 import { slotsOf, wantsOf } from './plan-slots.ts';
 import { slotsLeft, uncountedPods, type PodAtPeer } from './plan-uncounted.ts';

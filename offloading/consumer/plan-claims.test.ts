@@ -24,7 +24,13 @@ const judge = (
   pod: PodSpec,
   claims: Record<string, PersistentVolumeClaim>,
   volumes: Record<string, PersistentVolume> = {},
-) => judgeClaims(pod, { claim: (name) => claims[name], volume: (name) => volumes[name] });
+  hasClass = true,
+) =>
+  judgeClaims(pod, {
+    claim: (name) => claims[name],
+    volume: (name) => volumes[name],
+    hasHomeClass: () => hasClass,
+  });
 
 describe('judgeClaims', () => {
   it('holds a pod whose claim does not exist', () => {
@@ -33,15 +39,24 @@ describe('judgeClaims', () => {
 
   it('leaves claims of other classes at home', () => {
     const verdict = judge(spec('data'), { data: claim('local-path') });
-    expect(verdict).toEqual({ floating: new Set(), nodeSelector: {}, notHome: undefined, waits: undefined });
+    expect(verdict).toEqual({
+      floating: new Set(),
+      nodeSelector: {},
+      notHome: undefined,
+      stays: undefined,
+      waits: undefined,
+    });
     expect(whyNotFloatable({ metadata: { name: 'p' }, spec: spec('data') }, verdict.floating)).toContain(
       'PersistentVolumeClaim',
     );
   });
 
-  it('sends a pod with a new volume to a peer', () => {
+  it('lets a pod with a new volume go anywhere, home included where that has a class', () => {
     const verdict = judge(spec('data'), { data: claim('fluvia') });
-    expect(verdict.notHome).toContain('made at peers only');
+    expect(verdict).toMatchObject({ notHome: undefined, stays: undefined });
+    expect(judge(spec('data'), { data: claim('fluvia') }, {}, false).notHome).toContain(
+      'no default StorageClass',
+    );
     expect(
       whyNotFloatable({ metadata: { name: 'p' }, spec: spec('data') }, verdict.floating),
     ).toBeUndefined();
@@ -56,6 +71,19 @@ describe('judgeClaims', () => {
     expect(verdict.nodeSelector).toEqual({ 'fluvia.dev/volume-v1': 'true' });
     expect(verdict.notHome).toBe('the volume of claim data is at east');
     expect(verdict.waits).toBeUndefined();
+  });
+
+  it('keeps a pod at home whose volume is there', () => {
+    const verdict = judge(
+      spec('data'),
+      { data: claim('fluvia', 'fluvia-v1') },
+      { 'fluvia-v1': volume({ 'fluvia.dev/location': '@home' }) },
+    );
+    expect(verdict).toMatchObject({
+      notHome: undefined,
+      stays: 'the volume of claim data is in this cluster',
+    });
+    expect(verdict.nodeSelector).toEqual({ 'fluvia.dev/volume-v1': 'true' });
   });
 
   it('holds a pod whose volume is being moved', () => {

@@ -1,3 +1,4 @@
+import { HOME_PLACE } from '../../api/places.ts';
 import {
   STORAGE_ANNOTATIONS,
   STORAGE_CLASS,
@@ -15,6 +16,8 @@ export interface ClaimsVerdict {
   readonly nodeSelector: Readonly<Record<string, string>>;
   /** Why it can't run at home; undefined when it can. */
   readonly notHome: string | undefined;
+  /** Why it can't leave home; undefined when it can, as far as its claims go. */
+  readonly stays: string | undefined;
   /** Why it can run nowhere yet; undefined when nothing is missing. */
   readonly waits: string | undefined;
 }
@@ -23,6 +26,8 @@ export interface ClaimsVerdict {
 export interface ClaimLookup {
   claim(name: string): PersistentVolumeClaim | undefined;
   volume(name: string): PersistentVolume | undefined;
+  /** Whether home has a class to make volumes with. */
+  hasHomeClass(): boolean;
 }
 
 const claimNames = (spec: PodSpec): readonly string[] => [
@@ -39,6 +44,7 @@ export const judgeClaims = (spec: PodSpec, lookup: ClaimLookup): ClaimsVerdict =
   const floating = new Set<string>();
   const nodeSelector: Record<string, string> = {};
   let notHome: string | undefined;
+  let stays: string | undefined;
   let waits: string | undefined;
   for (const name of claimNames(spec)) {
     const claim = lookup.claim(name);
@@ -50,7 +56,8 @@ export const judgeClaims = (spec: PodSpec, lookup: ClaimLookup): ClaimsVerdict =
     floating.add(name);
     const { volumeName } = claim.spec;
     if (volumeName === undefined || volumeName === '') {
-      notHome ??= `claim ${name}: new volumes of class ${STORAGE_CLASS} are made at peers only`;
+      if (!lookup.hasHomeClass())
+        notHome ??= `claim ${name}: this cluster has no default StorageClass to make its volume with`;
       continue;
     }
     const volume = lookup.volume(volumeName);
@@ -60,12 +67,14 @@ export const judgeClaims = (spec: PodSpec, lookup: ClaimLookup): ClaimsVerdict =
       continue;
     }
     const location = volume.metadata.annotations?.[STORAGE_ANNOTATIONS.location] ?? 'a peer';
+    const isHome = location === HOME_PLACE;
     if (volume.metadata.annotations?.[STORAGE_ANNOTATIONS.move] !== undefined)
-      waits ??= `the volume of claim ${name} is being moved from ${location}`;
+      waits ??= `the volume of claim ${name} is being moved from ${isHome ? 'this cluster' : location}`;
     const loss = volume.metadata.annotations?.[STORAGE_ANNOTATIONS.loss];
     if (loss !== undefined) waits ??= `the volume of claim ${name} can't be had: ${loss}`;
-    notHome ??= `the volume of claim ${name} is at ${location}`;
+    if (isHome) stays ??= `the volume of claim ${name} is in this cluster`;
+    else notHome ??= `the volume of claim ${name} is at ${location}`;
     nodeSelector[volumeNodeLabel(id)] = 'true';
   }
-  return { floating, nodeSelector, notHome, waits };
+  return { floating, nodeSelector, notHome, stays, waits };
 };

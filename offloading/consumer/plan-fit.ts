@@ -1,13 +1,6 @@
 import { addResources, parseQuantity } from '../../api/quantity.ts';
-import type {
-  Container,
-  Node,
-  NodeSelectorRequirement,
-  NodeSelectorTerm,
-  Pod,
-  PodSpec,
-  Taint,
-} from '../../runtime/kube/types.ts';
+import { matchesTerm } from '../../api/node-selector.ts';
+import type { Container, Node, Pod, PodSpec, Taint } from '../../runtime/kube/types.ts';
 
 /** Amounts in base units (cores, bytes, pieces). */
 export type Amounts = Readonly<Record<string, number>>;
@@ -69,39 +62,6 @@ export const whatIsMissing = (free: Amounts, wanted: Amounts): string | undefine
 
 /** Allocatable of a node, in base units. */
 export const allocatableOf = (node: Node): Amounts => amounts(node.status?.allocatable);
-
-/** Whether a label's value (undefined: no such label) meets a requirement. */
-export const matchesRequirement = (
-  value: string | undefined,
-  { operator, values = [] }: NodeSelectorRequirement,
-): boolean => {
-  switch (operator) {
-    case 'In':
-      return value !== undefined && values.includes(value);
-    case 'NotIn':
-      return value === undefined || !values.includes(value);
-    case 'Exists':
-      return value !== undefined;
-    case 'DoesNotExist':
-      return value === undefined;
-    case 'Gt':
-      return value !== undefined && Number(value) > Number(values[0]);
-    case 'Lt':
-      return value !== undefined && Number(value) < Number(values[0]);
-    default:
-      return false;
-  }
-};
-
-const isEmptyTerm = (term: NodeSelectorTerm): boolean =>
-  (term.matchExpressions ?? []).length === 0 && (term.matchFields ?? []).length === 0;
-
-const matchesTerm = (term: NodeSelectorTerm, node: Node): boolean =>
-  !isEmptyTerm(term) &&
-  (term.matchExpressions ?? []).every((r) => matchesRequirement(node.metadata.labels?.[r.key], r)) &&
-  (term.matchFields ?? []).every(
-    (r) => r.key === 'metadata.name' && matchesRequirement(node.metadata.name, r),
-  );
 
 /** Whether nodeSelector and required node affinity let the pod onto the node. */
 export const matchesNode = (spec: PodSpec, node: Node): boolean => {

@@ -1,3 +1,4 @@
+import { HOME_PLACE } from '../../api/places.ts';
 import { ANNOTATIONS, FLOAT_GATE, LABELS } from '../../api/labels.ts';
 import type {
   NodeSelectorRequirement,
@@ -6,7 +7,7 @@ import type {
   PodSpec,
   Toleration,
 } from '../../runtime/kube/types.ts';
-import { HOME_PLACE, type Considered, type Placement, type Ranked } from './plan-placement.ts';
+import { type Considered, type Placement, type Ranked } from './plan-placement.ts';
 import type { Measures, Terms, Weights } from './plan-score.ts';
 
 /** What spoke for a candidate when the leader decided. */

@@ -1,3 +1,4 @@
+import { HOME_PLACE } from '../../api/places.ts';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FLOAT_GATE, LABELS, VIRTUAL_NODE_TAINT } from '../../api/labels.ts';
@@ -12,7 +13,7 @@ import {
   planPlacementPatch,
   unlimited,
 } from './plan-placement-patch.ts';
-import { groupCounts, HOME_PLACE, planPlacements, type GatedPod, type PlanNode } from './plan-placement.ts';
+import { groupCounts, planPlacements, type GatedPod, type PlanNode } from './plan-placement.ts';
 
 const spec = (cpu = '100m'): PodSpec => ({
   containers: [{ name: 'c', resources: { requests: { cpu } } }],

@@ -1,3 +1,4 @@
+import { HOME_PLACE } from '../../api/places.ts';
 import { addResources } from '../../api/quantity.ts';
 import type { OffloadingStrategy } from '../../api/v1alpha1/namespace-offloading.ts';
 import type { Node, PodSpec } from '../../runtime/kube/types.ts';
@@ -29,8 +30,6 @@ import {
 
 /** `home`, or the name of a peer: where a pod may be. */
 export type PlaceName = string;
-/** Name of the place that is this cluster; no Peer can be called so, since it isn't a DNS label. */
-export const HOME_PLACE = '@home';
 
 /** A node as the plan sees it: a real one of home or a virtual one. */
 export interface PlanNode {

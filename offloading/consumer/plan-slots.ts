@@ -1,7 +1,8 @@
 import type { FitSlot } from '../../api/fits-collection.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
+import { matchesRequirement } from '../../api/node-selector.ts';
 import type { PodSpec } from '../../runtime/kube/types.ts';
-import { matchesRequirement, type Amounts } from './plan-fit.ts';
+import type { Amounts } from './plan-fit.ts';
 
 /** Room of equal real nodes, in base units. */
 export interface Slot {

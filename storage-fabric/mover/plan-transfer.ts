@@ -17,6 +17,8 @@ export interface TransferPlace {
   /** Name of the Job and the Secret; also the value of their label. */
   readonly name: string;
   readonly twin: string;
+  /** The volume's claim there. */
+  readonly claimName: string;
   readonly image: string;
   /** The store's address as this cluster reaches it. */
   readonly storeAddress: string;
@@ -116,7 +118,7 @@ export const transferJob = (place: TransferPlace, item: TransferItem): Job => {
             },
           ],
           volumes: [
-            { name: 'volume', persistentVolumeClaim: { claimName: item.claimName } },
+            { name: 'volume', persistentVolumeClaim: { claimName: place.claimName } },
             { name: 'transfer', secret: { secretName: place.name, defaultMode: 0o400 } },
             { name: 'work', emptyDir: {} },
           ],

@@ -98,7 +98,8 @@ export const startTransfers = (
   const prepare = (key: string, clusterID: string, item: TransferItem): TransferPlace | TransferStatus => {
     const no = (reason: string, message: string): TransferStatus => ({ phase: 'Failed', reason, message });
     const twin = provider.twinOf(clusterID, item.namespace);
-    const claim = twin === undefined ? undefined : claims.get(twin, item.claimName);
+    const claimName = provider.claimName(clusterID, item.volume, item.claimName);
+    const claim = twin === undefined ? undefined : claims.get(twin, claimName);
     if (twin === undefined || claim?.metadata.labels?.[STORAGE_LABELS.volume] !== item.volume)
       return no('NoVolume', `there is no volume ${item.volume} here`);
     if (deps.image === undefined) return no('NoImage', 'FLUVIA_IMAGE is not set: install Fluvia anew');
@@ -131,7 +132,7 @@ export const startTransfers = (
         message: `waiting for one of ${running} movers to end: ${most} may run at once`,
       };
     const [, transferID = ''] = key.split('/');
-    return { clusterID, transferID, name: nameOf(key), twin, image: deps.image, storeAddress };
+    return { clusterID, transferID, name: nameOf(key), twin, claimName, image: deps.image, storeAddress };
   };
 
   const remove = async (clusterID: string, job: Job): Promise<void> => {

@@ -1,3 +1,4 @@
+import { HOME_PLACE } from '../../api/places.ts';
 import { STORAGE_ANNOTATIONS } from '../../api/storage-names.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import type { ReconcileResult } from '../../runtime/kube/controller.ts';
@@ -28,8 +29,8 @@ export interface MoveActorOptions {
   readonly deps: ControllerDeps;
   readonly transfers: Transfers;
   readonly startTransfer: (claim: PersistentVolumeClaim, order: TransferOrder) => Promise<void>;
-  /** Pods at peers that use the claim. */
-  readonly usersOf: (claim: PersistentVolumeClaim) => readonly Pod[];
+  /** Pods that use the claim where its volume is. */
+  readonly usersOf: (claim: PersistentVolumeClaim, location: string) => readonly Pod[];
 }
 
 /** Does the steps of moves. */
@@ -79,12 +80,13 @@ export const createMoveActor = (
       signal,
     });
   };
+  const inWords = (text: string): string => text.replaceAll(HOME_PLACE, deps.clusterName);
   const say = (
     claim: PersistentVolumeClaim,
     type: 'Normal' | 'Warning',
     reason: string,
     note: string,
-  ): void => deps.events.record(claim, { type, reason, note });
+  ): void => deps.events.record(claim, { type, reason, note: inWords(note) });
 
   const noteAnnotations = (note: MoveNote, epoch: number): Record<string, string> => ({
     [STORAGE_ANNOTATIONS.move]: JSON.stringify(note),
@@ -112,7 +114,7 @@ export const createMoveActor = (
             to: (claim.metadata.annotations?.[STORAGE_ANNOTATIONS.moveTo] ?? '').slice(0, 63),
             ok: false,
             endedAt: clock.now().toISOString(),
-            message: action.message,
+            message: inWords(action.message),
           }),
         });
         return {};
@@ -136,7 +138,7 @@ export const createMoveActor = (
         return failures > 0 ? { requeueAfterMs: RETRY_MS } : {};
       }
       case 'evict':
-        for (const { metadata } of usersOf(claim).filter(
+        for (const { metadata } of usersOf(claim, place.location).filter(
           (pod) => pod.metadata.deletionTimestamp === undefined,
         ))
           await client.delete(POD, metadata.name, metadata.namespace, { uid: metadata.uid, signal });
@@ -192,7 +194,10 @@ export const createMoveActor = (
           [STORAGE_ANNOTATIONS.location]: action.location,
           [STORAGE_ANNOTATIONS.retained]: action.retained.length === 0 ? null : action.retained.join(','),
           [STORAGE_ANNOTATIONS.diverged]: action.diverged.length === 0 ? null : action.diverged.join(','),
-          [STORAGE_ANNOTATIONS.lastMove]: JSON.stringify(action.end),
+          [STORAGE_ANNOTATIONS.lastMove]: JSON.stringify({
+            ...action.end,
+            message: inWords(action.end.message),
+          }),
         });
         const { ok, kind, to, message } = action.end;
         const reason = ok ? (kind === 'failover' ? 'FailedOver' : 'Moved') : 'MoveFailed';

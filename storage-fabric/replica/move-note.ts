@@ -16,8 +16,8 @@ export const MoveNote = z.object({
   startedAt: z.string().max(64),
   /** When a peer that is lost was heard last. */
   lostAt: z.string().max(64).optional(),
-  /** What is restored. */
-  point: RecoveryPoint.optional(),
+  /** What is restored; from a peer's store, or from home's own. */
+  point: RecoveryPoint.extend({ peer: z.string().max(63) }).optional(),
   failures: z.number().int().min(0),
   message: z.string().max(1024).optional(),
 });

@@ -1,8 +1,9 @@
 import type { TWINS } from '../../api/collections.ts';
 import type { ItemOf } from '../../api/link.ts';
+import type { NamespaceOffloading } from '../../api/v1alpha1/namespace-offloading.ts';
 import type { Peer } from '../../api/v1alpha1/peer.ts';
 
-/** What is known of a peer whose store may hold copies of a volume, or to which it may move. */
+/** What is known of a place, a peer or home, whose store may hold copies of a volume, or to which it may move. */
 export interface Target {
   readonly isUp: boolean;
   /** Whether its link has been silent for so long that it is no hiccup. */
@@ -68,3 +69,15 @@ export const whyClosed = (
     };
   return undefined;
 };
+
+/** Why pods of a namespace couldn't follow a volume home; undefined when they could. */
+export const whyClosedAtHome = (
+  namespace: string,
+  offloading: NamespaceOffloading | undefined,
+): Obstacle | undefined =>
+  offloading?.spec.strategy === 'Remote'
+    ? {
+        reason: 'NamespaceRemote',
+        message: `pods of namespace ${namespace} may run at peers only: fluviactl offload namespace ${namespace} --strategy local-and-remote`,
+      }
+    : undefined;

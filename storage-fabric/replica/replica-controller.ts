@@ -17,10 +17,13 @@ import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube
 import type { Pod } from '../../runtime/kube/types.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import { FIELD_MANAGER, idOfClaim, idOfVolume, isOurs, type HomeVolumes } from '../volumes/home-volumes.ts';
+import { recordOf } from '../volumes/plan-source.ts';
+import { isSettled } from '../volumes/plan-swap.ts';
 import { placeOf, type VolumePlace } from '../volumes/plan-volume.ts';
 import { learnPoints, NOTHING_LEARNED, type Learned } from './learn-points.ts';
 import { createMoveActor } from './move-actor.ts';
 import { moveEndOf, moveNoteOf, type MoveEnd, type MoveNote, type MoveProgress } from './move-note.ts';
+import { createPlaceNames } from './place-names.ts';
 import { lossText, planMove, type MoveWorld } from './plan-move.ts';
 import { listedPoints, prunedPoints, salvageSince, withPoint } from './plan-points.ts';
 import { attemptAfter, circumstances, planReplica, type Attempt } from './plan-replica.ts';
@@ -34,6 +37,8 @@ import { openVolumeUsers } from './volume-users.ts';
 const REPLICA = fluviaResource(VolumeReplicaKind.kind, VolumeReplicaKind.plural, true);
 const BY_CLAIM = 'storage/claim';
 const LOOK_AGAIN_MS = 3000;
+/** While home's PersistentVolume is made anew. */
+const SWAP_MS = 500;
 const DEADLINE_SECONDS = 6 * 3600;
 
 /** What the leader remembers of one volume's movers. */
@@ -71,6 +76,7 @@ export const startReplicas = (
   const replicas = deps.informers.for<VolumeReplica>(REPLICA);
   const pods = deps.informers.for<Pod>(POD);
   const memories = new Map<string, Memory>();
+  const names = createPlaceNames(deps.clusterName, (name) => home.peers.get(undefined, name) !== undefined);
   const transfers = createTransfers(links, clock, (volume) => queue.add(volume));
 
   replicas.addIndexers({
@@ -98,14 +104,15 @@ export const startReplicas = (
         (a, b) =>
           (a.metadata.creationTimestamp ?? '').localeCompare(b.metadata.creationTimestamp ?? '') ||
           (a.metadata.name < b.metadata.name ? -1 : 1),
-      );
+      )
+      .map((replica) => names.inPlaces(replica));
 
   const saveStatus = async (
     replica: VolumeReplica,
     change: Partial<NonNullable<VolumeReplica['status']>>,
   ): Promise<void> => {
-    const status = { ...replica.status, ...change };
-    if (equalJson(replica.status, status)) return;
+    const status = names.inNames({ ...replica.status, ...change });
+    if (equalJson(names.inNames(replica.status ?? {}), status)) return;
     // With the version that was read: a point that was just written must not be lost to an older picture.
     const { name, namespace, uid, resourceVersion } = replica.metadata;
     const manifest = { metadata: { name, namespace, uid, resourceVersion }, status };
@@ -200,7 +207,7 @@ export const startReplicas = (
   };
 
   const actor = createMoveActor(
-    { deps, transfers, startTransfer, usersOf: (claim) => users.atPeers(claim) },
+    { deps, transfers, startTransfer, usersOf: (claim, location) => users.at(claim, location) },
     signal,
   );
 
@@ -253,13 +260,14 @@ export const startReplicas = (
       const points = withPoint(replica.status?.points ?? [], listed, listedPoints(replica.spec.keep));
       await saveStatus(replica, { points: [...points], lastAttemptAt: clock.now().toISOString() });
     }
+    const asked = claim.metadata.annotations?.[STORAGE_ANNOTATIONS.moveTo];
     const world: MoveWorld = {
       now: clock.now().getTime(),
       note,
       place,
-      wanted: claim.metadata.annotations?.[STORAGE_ANNOTATIONS.moveTo],
-      users: users.atPeers(claim).length,
-      bareUser: users.bareAtPeers(claim),
+      wanted: asked === undefined ? undefined : names.placeOf(asked),
+      users: users.at(claim, place.location).length,
+      bareUser: users.bareAt(claim, place.location),
       waiting: users.waiting(claim),
       points: replica?.status?.points ?? [],
       allowBestEffort: replica?.spec.allowBestEffort ?? false,
@@ -334,6 +342,10 @@ export const startReplicas = (
     return { requeueAfterMs: LOOK_AGAIN_MS };
   };
 
+  const isChanging = (id: string, volume: PersistentVolume): boolean =>
+    recordOf(home.homeClaimOf(id)) !== undefined ||
+    (!isSettled(volume) && volume.metadata.annotations?.[STORAGE_ANNOTATIONS.move] === undefined);
+
   const reconcile = async (id: string): Promise<ReconcileResult> => {
     const claim = home.claimOf(id);
     const volume = home.volumeOf(id);
@@ -344,6 +356,9 @@ export const startReplicas = (
       memories.delete(id);
       return {};
     }
+    // Home's PersistentVolume is being made anew with another source: nothing is decided, nothing written meanwhile.
+    if (volume === undefined && (claim.spec.volumeName ?? '') !== '') return { requeueAfterMs: SWAP_MS };
+    if (volume !== undefined && isChanging(id, volume)) return { requeueAfterMs: SWAP_MS };
     const [replica, ...others] = replicasOf(claim);
     for (const other of others) {
       const message = `VolumeReplica ${replica?.metadata.name ?? ''} copies claim ${claim.metadata.name} already: name all peers in that one, and delete this`;

@@ -1,32 +1,33 @@
 import { TWINS } from '../../api/collections.ts';
 import type { Links } from '../../api/link.ts';
+import { HOME_PLACE } from '../../api/places.ts';
 import { STORE } from '../../api/storage-collections.ts';
 import type { HomeVolumes } from '../volumes/home-volumes.ts';
-import { whyClosed, type Target } from './plan-target.ts';
+import { whyClosed, whyClosedAtHome, type Obstacle, type Target } from './plan-target.ts';
 
 /** Silence after which a peer counts as lost for its volumes; what may still write there is the fence's matter. */
 const LOST_MS = 8000;
 
-/** Peers as volumes see them. */
+/** Places as volumes see them. */
 export interface Targets {
   /** Whether a peer counts as lost for its volumes: also one that is no peer any more; not one that a person paused. */
-  isLost(peer: string): boolean;
+  isLost(place: string): boolean;
   /** Another number each time that its link came back or its store was told anew. */
-  readonly revision: (peer: string) => number;
-  /** All peers, by name, as they are for the volumes of a namespace. */
+  readonly revision: (place: string) => number;
+  /** All places, by name, as they are for the volumes of a namespace. */
   of(namespace: string): ReadonlyMap<string, Target>;
 }
 
-/** Reads them from the cache of Peers and from their links. */
+/** Reads them from the cache of Peers and from the links. */
 export const openTargets = (home: HomeVolumes, links: Links): Targets => {
-  const isLost = (name: string): boolean => {
-    const peer = home.peers.get(undefined, name);
-    const link = links.get(name);
+  const isLost = (place: string): boolean => {
+    const peer = home.peers.get(undefined, place);
+    const link = links.get(place);
     if (link === undefined) return peer === undefined;
     return peer?.spec.paused !== true && !link.isUp() && link.silenceMs() > LOST_MS;
   };
   const revisions = new Map<string, number>();
-  const revision: Targets['revision'] = (peer) => revisions.get(peer) ?? 0;
+  const revision: Targets['revision'] = (place) => revisions.get(place) ?? 0;
   links.onLink((link) => {
     const raise = (): void => void revisions.set(link.peer, revision(link.peer) + 1);
     link.onStateChange(() => {
@@ -40,26 +41,30 @@ export const openTargets = (home: HomeVolumes, links: Links): Targets => {
       told = now;
     });
   });
+  const targetOf = (place: string, isPaused: boolean, closed: Obstacle | undefined): Target => {
+    const link = links.get(place);
+    const store = link?.follow(STORE).get('store');
+    return {
+      isUp: link?.isUp() ?? false,
+      isLost: isLost(place),
+      isPaused,
+      hasStore: store?.ready === true,
+      revision: revision(place),
+      message: store?.message,
+      closed,
+    };
+  };
   return {
     isLost,
     revision,
     of: (namespace) =>
-      new Map(
-        home.peers.list().map((peer): [string, Target] => {
+      new Map([
+        [HOME_PLACE, targetOf(HOME_PLACE, false, whyClosedAtHome(namespace, home.offloadingOf(namespace)))],
+        ...home.peers.list().map((peer): [string, Target] => {
           const { name } = peer.metadata;
-          const link = links.get(name);
-          const store = link?.follow(STORE).get('store');
-          const target: Target = {
-            isUp: link?.isUp() ?? false,
-            isLost: isLost(name),
-            isPaused: peer.spec.paused,
-            hasStore: store?.ready === true,
-            revision: revision(name),
-            message: store?.message,
-            closed: whyClosed(peer, namespace, link?.follow(TWINS).get(namespace)),
-          };
-          return [name, target];
+          const twin = links.get(name)?.follow(TWINS).get(namespace);
+          return [name, targetOf(name, peer.spec.paused, whyClosed(peer, namespace, twin))];
         }),
-      ),
+      ]),
   };
 };

@@ -1,5 +1,6 @@
 import { LABELS } from '../../api/labels.ts';
 import { controllerOf } from '../../api/owners.ts';
+import { HOME_PLACE } from '../../api/places.ts';
 import type { Informer } from '../../runtime/kube/informer.ts';
 import type { PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import type { Pod } from '../../runtime/kube/types.ts';
@@ -9,10 +10,10 @@ const BY_CLAIM = 'storage/claim';
 
 /** Home's pods that use a claim, without those that have ended. */
 export interface VolumeUsers {
-  /** Those at a peer, where they may write. */
-  atPeers(claim: PersistentVolumeClaim): readonly Pod[];
+  /** Those that may write to a volume that is at this place. */
+  at(claim: PersistentVolumeClaim, location: string): readonly Pod[];
   /** Of those one that nobody would start again, by name. */
-  bareAtPeers(claim: PersistentVolumeClaim): string | undefined;
+  bareAt(claim: PersistentVolumeClaim, location: string): string | undefined;
   /** How many are bound to no node. */
   waiting(claim: PersistentVolumeClaim): number;
 }
@@ -29,17 +30,22 @@ export const openVolumeUsers = (pods: Informer<Pod>, home: HomeVolumes): VolumeU
           : [`${metadata.namespace ?? ''}/${persistentVolumeClaim.claimName}`],
       ),
   });
-  /** A pod of a node that is gone counts: a fenced one outlives its virtual node until no copy can run any more. */
-  const isAtPeer = ({ spec: { nodeName = '' } }: Pod): boolean => {
+  /**
+   * A pod of a node that is gone counts everywhere: a fenced one outlives its virtual node until no copy can run any more, and
+   * a kubelet of home may live on without its Node.
+   */
+  const isAt = ({ spec: { nodeName = '' } }: Pod, location: string): boolean => {
     const node = nodeName === '' ? undefined : home.nodes.get(undefined, nodeName);
-    return node === undefined ? nodeName !== '' : node.metadata.labels?.[LABELS.virtualNode] === 'true';
+    if (node === undefined) return nodeName !== '';
+    return (node.metadata.labels?.[LABELS.virtualNode] === 'true') === (location !== HOME_PLACE);
   };
   const usersOf = ({ metadata }: PersistentVolumeClaim): readonly Pod[] =>
     pods.byIndex(BY_CLAIM, `${metadata.namespace ?? ''}/${metadata.name}`).filter((pod) => !isOver(pod));
-  const atPeers: VolumeUsers['atPeers'] = (claim) => usersOf(claim).filter(isAtPeer);
+  const at: VolumeUsers['at'] = (claim, location) => usersOf(claim).filter((pod) => isAt(pod, location));
   return {
-    atPeers,
-    bareAtPeers: (claim) => atPeers(claim).find((pod) => controllerOf(pod) === undefined)?.metadata.name,
+    at,
+    bareAt: (claim, location) =>
+      at(claim, location).find((pod) => controllerOf(pod) === undefined)?.metadata.name,
     waiting: (claim) => usersOf(claim).filter(({ spec: { nodeName = '' } }) => nodeName === '').length,
   };
 };

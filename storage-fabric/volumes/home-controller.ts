@@ -1,18 +1,23 @@
 import type { Links, PeerLink } from '../../api/link.ts';
 import { LABELS } from '../../api/labels.ts';
+import { HOME_PLACE } from '../../api/places.ts';
 import { VOLUME_STATUS, VOLUMES } from '../../api/storage-collections.ts';
 import { STORAGE_CLASS, VOLUME_CONDITION, volumeNodeLabel } from '../../api/storage-names.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
 import { isAlreadyExists, isConflict, isNotFound } from '../../runtime/kube/errors.ts';
 import { NODE, PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM } from '../../runtime/kube/resources.ts';
-import type { PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
+import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import { FIELD_MANAGER, idOfClaim, idOfVolume, isOurs, type HomeVolumes } from './home-volumes.ts';
+import { planSwap } from './plan-swap.ts';
+import { createSwapActor, isWrite } from './swap-actor.ts';
 import { planVolume, SELECTED_NODE, type VolumePlan, type VolumeWorld } from './plan-volume.ts';
 
 /** How soon a label that was just written is looked for in the cache. */
 const SOON_MS = 150;
+/** How soon something that others have to do is looked for. */
+const WAIT_MS = 2000;
 const VOLUME_LABEL_PREFIX = volumeNodeLabel('');
 
 /**
@@ -27,8 +32,9 @@ export const startHomeVolumes = (
 ): void => {
   const { client } = deps;
   const queue = createWorkQueue({ clock: deps.clock });
+  const actor = createSwapActor(deps, signal);
 
-  const observe = (id: string): VolumeWorld => {
+  const observe = (id: string, real?: PersistentVolume): VolumeWorld => {
     const all = links.list();
     const told = all.flatMap((link) => {
       const status = link.follow(VOLUME_STATUS).get(id);
@@ -38,9 +44,11 @@ export const startHomeVolumes = (
       id,
       claim: home.claimOf(id),
       volume: home.volumeOf(id),
+      homeClaim: home.homeClaimOf(id),
+      real,
       reclaimPolicy: home.classes.get(undefined, STORAGE_CLASS)?.reclaimPolicy ?? 'Delete',
       nodes: home.nodes.list(),
-      peers: new Set(home.peers.list().map((peer) => peer.metadata.name)),
+      peers: new Set([HOME_PLACE, ...home.peers.list().map((peer) => peer.metadata.name)]),
       told: new Map(told),
       heard: new Set(
         all.filter((link) => link.isUp() && link.follow(VOLUME_STATUS).isComplete()).map((link) => link.peer),
@@ -94,7 +102,16 @@ export const startHomeVolumes = (
     deps.events.record(claim, { type, reason: wanted.reason, note: wanted.message });
   };
 
+  /** What home's own claim is bound to. */
+  const realOf = async (id: string): Promise<PersistentVolume | undefined> => {
+    const name = home.homeClaimOf(id)?.spec.volumeName ?? '';
+    return name === ''
+      ? undefined
+      : client.get<PersistentVolume>(PERSISTENT_VOLUME, name, undefined, { signal });
+  };
+
   const publish = (id: string, plan: VolumePlan): void => {
+    if (plan.publish === undefined) return;
     for (const link of links.list()) {
       const item = plan.publish.get(link.peer);
       if (item === undefined) link.publish(VOLUMES).delete(id);
@@ -103,9 +120,10 @@ export const startHomeVolumes = (
   };
 
   const reconcile = async (id: string): Promise<ReconcileResult> => {
-    const world = observe(id);
+    const world = observe(id, await realOf(id));
     const plan = planVolume(world);
     publish(id, plan);
+    if (plan.keep !== undefined) await actor.act(id, { do: 'keep', real: plan.keep });
     for (const node of plan.unlabel) await setLabel(node, id, null);
     for (const node of plan.label) await setLabel(node, id, 'true');
     if (plan.create !== undefined) {
@@ -125,14 +143,18 @@ export const startHomeVolumes = (
       await unselect(world.claim, plan);
       await say(world.claim, plan.condition);
     }
-    return plan.label.length > 0 ? { requeueAfterMs: SOON_MS } : {};
+    const step = planSwap(world);
+    await actor.act(id, step);
+    const isUnderWay = plan.label.length > 0 || plan.keep !== undefined || isWrite(step);
+    if (step.do === 'wait') return { requeueAfterMs: WAIT_MS };
+    return isUnderWay ? { requeueAfterMs: SOON_MS } : {};
   };
 
   const all = (): readonly string[] => home.ids();
 
   const publishAll = (link: PeerLink): void => {
     for (const id of all()) {
-      const item = planVolume(observe(id)).publish.get(link.peer);
+      const item = planVolume(observe(id)).publish?.get(link.peer);
       if (item !== undefined) link.publish(VOLUMES).set(id, item);
     }
     link.publish(VOLUMES).markComplete();
@@ -154,7 +176,10 @@ export const startHomeVolumes = (
       name: 'storage.volume',
       queue,
       sources: [
-        watchSource(home.claims, ({ object }) => (isOurs(object) ? [idOfClaim(object)] : [])),
+        watchSource(home.claims, ({ object }) => {
+          const id = isOurs(object) ? idOfClaim(object) : home.idOfHomeClaim(object);
+          return id === undefined ? [] : [id];
+        }),
         watchSource(home.volumes, ({ object }) => [idOfVolume(object)]),
         // A node made again has lost its labels; one that has some belongs to volumes that may be gone.
         watchSource(home.nodes, (change) => {

@@ -1,13 +1,19 @@
 import { LABELS } from '../../api/labels.ts';
+import { STORAGE_ANNOTATIONS, STORAGE_LABELS, placeholderName } from '../../api/storage-names.ts';
 import type { Links, PeerLink } from '../../api/link.ts';
 import { VOLUME_STATUS, VOLUMES } from '../../api/storage-collections.ts';
-import { STORAGE_LABELS } from '../../api/storage-names.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
 import { isAlreadyExists, isForbidden, isInvalid } from '../../runtime/kube/errors.ts';
-import { EVENT, PERSISTENT_VOLUME_CLAIM, STORAGE_CLASS } from '../../runtime/kube/resources.ts';
+import {
+  EVENT,
+  PERSISTENT_VOLUME,
+  PERSISTENT_VOLUME_CLAIM,
+  STORAGE_CLASS,
+} from '../../runtime/kube/resources.ts';
 import {
   isDefaultClass,
+  type PersistentVolume,
   type PersistentVolumeClaim,
   type StorageClass,
 } from '../../runtime/kube/storage-types.ts';
@@ -15,6 +21,8 @@ import type { KubeObject } from '../../runtime/kube/types.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import type { ProviderSide } from '../provider-side.ts';
 import { FIELD_MANAGER } from './home-volumes.ts';
+import { whyKept } from './plan-own-claim.ts';
+import { isRealOf } from './plan-source.ts';
 import { planPeerVolume, type PeerVolumeWorld } from './plan-peer-volume.ts';
 
 const BY_ID = 'storage/volume';
@@ -71,15 +79,18 @@ export const startPeerVolumes = (
     const wanted = told?.get(id);
     const twin = wanted === undefined ? undefined : provider.twinOf(clusterID, wanted.namespace);
     const claim = ownClaim(clusterID, id);
+    const claimName = provider.claimName(clusterID, id, wanted?.claimName ?? '');
     const obstacle =
       claim === undefined && wanted !== undefined && twin !== undefined
         ? await provider
             .asPeering(clusterID)
-            .get<PersistentVolumeClaim>(PERSISTENT_VOLUME_CLAIM, wanted.claimName, twin, { signal })
+            .get<PersistentVolumeClaim>(PERSISTENT_VOLUME_CLAIM, claimName, twin, { signal })
         : undefined;
     return {
       id,
       clusterID,
+      isOwn: provider.isOwn(clusterID),
+      claimName,
       wanted,
       isComplete: told?.isComplete() ?? false,
       twin,
@@ -88,6 +99,44 @@ export const startPeerVolumes = (
       hasDefaultClass: classes.list().some(isDefaultClass),
       warning: claim === undefined ? undefined : await warningAbout(claim),
     };
+  };
+
+  /**
+   * Whether this cluster's own claim may go, by what the API server says now; if so, its real volume gets the reclaim policy
+   * back that its class gave it.
+   */
+  const letGo = async (id: string, homeClaim: PersistentVolumeClaim): Promise<boolean> => {
+    const { client } = deps;
+    const [namespace, name = ''] = (homeClaim.metadata.annotations?.[STORAGE_ANNOTATIONS.claim] ?? '').split(
+      '/',
+    );
+    const volume = await client.get<PersistentVolume>(PERSISTENT_VOLUME, placeholderName(id), undefined, {
+      signal,
+    });
+    const claim = await client.get<PersistentVolumeClaim>(PERSISTENT_VOLUME_CLAIM, name, namespace, {
+      signal,
+    });
+    const why = whyKept({ id, homeClaim, volume, claim });
+    if (why !== undefined) {
+      deps.log.warn('volume kept', { controller: 'storage.peer-volume', volume: id, why });
+      return false;
+    }
+    const { volumeName } = homeClaim.spec;
+    if (volumeName === undefined || volumeName === '') return true;
+    const real = await client.get<PersistentVolume>(PERSISTENT_VOLUME, volumeName, undefined, { signal });
+    const policy = real?.metadata.annotations?.[STORAGE_ANNOTATIONS.reclaimPolicy];
+    if (real === undefined || policy === undefined || !isRealOf(homeClaim, real)) return true;
+    const { uid, resourceVersion } = real.metadata;
+    const body = {
+      metadata: { uid, resourceVersion, annotations: { [STORAGE_ANNOTATIONS.reclaimPolicy]: null } },
+      spec: { persistentVolumeReclaimPolicy: policy },
+    };
+    await client.patch(PERSISTENT_VOLUME, volumeName, undefined, body, {
+      type: 'merge',
+      fieldManager: FIELD_MANAGER,
+      signal,
+    });
+    return true;
   };
 
   const reconcile = async (key: string): Promise<ReconcileResult> => {
@@ -122,6 +171,7 @@ export const startPeerVolumes = (
       const body = { metadata: { uid, annotations: plan.annotate } };
       await client.patch(PERSISTENT_VOLUME_CLAIM, name, namespace, body, { type: 'merge', ...options });
     }
+    if (plan.deleteClaim && world.isOwn && !(await letGo(id, claim))) return { requeueAfterMs: WARNING_MS };
     if (plan.deleteClaim) {
       await client.delete(PERSISTENT_VOLUME_CLAIM, name, namespace, { uid, signal });
       deps.log.info('volume deleted', { controller: 'storage.peer-volume', key });

@@ -1,12 +1,17 @@
 import { ANNOTATIONS, LABELS, MANAGED_BY } from '../../api/labels.ts';
 import { STORAGE_ANNOTATIONS, STORAGE_LABELS } from '../../api/storage-names.ts';
 import type { PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
-import type { VolumeItem, VolumeStatusItem } from './plan-volume.ts';
+import { NODE_REFUSED, SELECTED_NODE, type VolumeItem, type VolumeStatusItem } from './plan-volume.ts';
+import { recordOf } from './plan-source.ts';
 
 /** What the provider knows of one volume of a consumer. */
 export interface PeerVolumeWorld {
   readonly id: string;
   readonly clusterID: string;
+  /** Whether the consumer is this cluster itself. */
+  readonly isOwn: boolean;
+  /** Name that the claim has here. */
+  readonly claimName: string;
   /** What the consumer wants; undefined: nothing (any more). */
   readonly wanted: VolumeItem | undefined;
   /** Whether the consumer has said that it told everything, so that a missing item is a deletion. */
@@ -44,21 +49,25 @@ const annotationsOf = (wanted: VolumeItem): Record<string, string> => ({
 });
 
 const manifest = (
-  { id, clusterID }: PeerVolumeWorld,
+  { id, clusterID, isOwn, claimName }: PeerVolumeWorld,
   wanted: VolumeItem,
   twin: string,
 ): PersistentVolumeClaim => ({
   apiVersion: 'v1',
   kind: 'PersistentVolumeClaim',
   metadata: {
-    name: wanted.claimName,
+    name: claimName,
     namespace: twin,
     labels: {
       [LABELS.origin]: clusterID,
       [LABELS.managedBy]: MANAGED_BY,
       [STORAGE_LABELS.volume]: id,
     },
-    annotations: annotationsOf(wanted),
+    annotations: {
+      ...annotationsOf(wanted),
+      ...(isOwn ? { [STORAGE_ANNOTATIONS.claim]: `${wanted.namespace}/${wanted.claimName}` } : {}),
+      ...(isOwn && wanted.node !== undefined ? { [SELECTED_NODE]: wanted.node } : {}),
+    },
   },
   spec: {
     accessModes: wanted.accessModes,
@@ -91,18 +100,40 @@ const statusOf = (
     : { ...base, phase: 'Pending', reason: 'ProvisioningFailed', message: warning.slice(0, 1024) };
 };
 
+/** Of this cluster's own: the scheduler's choice for the first pod is the choice for the volume. */
+const planOwnNode = (
+  { warning }: PeerVolumeWorld,
+  wanted: VolumeItem,
+  claim: PersistentVolumeClaim,
+): PeerVolumePlan | undefined => {
+  if (wanted.node === undefined || (claim.spec.volumeName ?? '') !== '') return undefined;
+  const selected = claim.metadata.annotations?.[SELECTED_NODE];
+  if (selected === wanted.node) return undefined;
+  // The provisioner takes the annotation away when that node can't have the volume.
+  if (selected === undefined) {
+    const message = (warning ?? `no volume can be made for node ${wanted.node}`).slice(0, 1024);
+    return { ...NOTHING, status: { uid: wanted.uid, phase: 'Pending', reason: NODE_REFUSED, message } };
+  }
+  return { ...NOTHING, deleteClaim: true, status: { uid: wanted.uid, phase: 'Pending' } };
+};
+
 /** What to do about one volume of a consumer. */
 export const planPeerVolume = (world: PeerVolumeWorld): PeerVolumePlan => {
   const { wanted, claim, twin } = world;
   if (wanted === undefined) {
     if (claim === undefined) return { ...NOTHING, status: 'forget' };
     // Nothing is deleted on silence: only a consumer that told everything means it.
-    const mayGo = world.isComplete && claim.metadata.deletionTimestamp === undefined;
+    const mayGo =
+      world.isComplete && claim.metadata.deletionTimestamp === undefined && recordOf(claim) === undefined;
     return { ...NOTHING, deleteClaim: mayGo };
   }
   if (claim !== undefined) {
+    if (world.isOwn && claim.metadata.deletionTimestamp !== undefined && wanted.node !== undefined)
+      return { ...NOTHING, status: { uid: wanted.uid, phase: 'Pending' } };
     if (claim.metadata.deletionTimestamp !== undefined)
       return { ...NOTHING, status: failed(wanted.uid, 'Terminating', 'it is being deleted at the peer') };
+    const other = world.isOwn ? planOwnNode(world, wanted, claim) : undefined;
+    if (other !== undefined) return other;
     const desired = annotationsOf(wanted);
     const stale = Object.entries(desired).some(([key, value]) => claim.metadata.annotations?.[key] !== value);
     return {
@@ -123,20 +154,28 @@ export const planPeerVolume = (world: PeerVolumeWorld): PeerVolumePlan => {
     };
   // A moved-away copy that isn't here (any more) is never made anew.
   if (wanted.state === 'retained') return { ...NOTHING, status: { uid: wanted.uid, phase: 'Gone' } };
-  if (world.obstacle !== undefined)
+  // Once it is placed at home, another would be an empty one beside the real one.
+  if (world.isOwn && wanted.state === 'active' && wanted.node === undefined)
     return {
       ...NOTHING,
-      status: failed(wanted.uid, 'Conflict', `there is another claim ${wanted.claimName} in the twin`),
+      status: failed(wanted.uid, 'Lost', `claim ${world.claimName} in namespace ${twin} is gone`),
     };
-  if (!world.hasDefaultClass)
+  if (world.obstacle !== undefined)
     return {
       ...NOTHING,
       status: failed(
         wanted.uid,
-        'NoStorageClass',
-        'the peer has no default StorageClass: its administrator marks one with storageclass.kubernetes.io/is-default-class=true',
+        'Conflict',
+        `there is another claim ${world.claimName} in namespace ${twin}`,
       ),
     };
+  if (!world.hasDefaultClass) {
+    const advice = 'mark one with storageclass.kubernetes.io/is-default-class=true';
+    const message = world.isOwn
+      ? `it has no default StorageClass: ${advice}`
+      : `the peer has no default StorageClass: its administrator should ${advice}`;
+    return { ...NOTHING, status: failed(wanted.uid, 'NoStorageClass', message) };
+  }
   return {
     ...NOTHING,
     create: manifest(world, wanted, twin),

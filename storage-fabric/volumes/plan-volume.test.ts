@@ -33,7 +33,7 @@ const claim = (selected?: string, spec: Record<string, unknown> = {}): Persisten
 const volume = (annotations: Record<string, string>): PersistentVolume => ({
   apiVersion: 'v1',
   kind: 'PersistentVolume',
-  metadata: { name: `fluvia-${ID}`, annotations: { 'fluvia.dev/epoch': '3', ...annotations } },
+  metadata: { name: `fluvia-${ID}`, uid: 'p', annotations: { 'fluvia.dev/epoch': '3', ...annotations } },
   spec: {
     capacity: { storage: '2Gi' },
     accessModes: ['ReadWriteOnce'],
@@ -45,11 +45,13 @@ const world = (more: Partial<VolumeWorld> = {}): VolumeWorld => ({
   id: ID,
   claim: undefined,
   volume: undefined,
+  homeClaim: undefined,
+  real: undefined,
   reclaimPolicy: 'Delete',
   nodes: [node('n1'), node('e1', 'east'), node('e2', 'east'), node('w1', 'west')],
-  peers: new Set(['east', 'west']),
+  peers: new Set(['@home', 'east', 'west']),
   told: new Map(),
-  heard: new Set(['east', 'west']),
+  heard: new Set(['@home', 'east', 'west']),
   ...more,
 });
 
@@ -68,10 +70,28 @@ describe('planVolume', () => {
     expect(planVolume(world({ claim: claim() }))).toMatchObject({ label: [], create: undefined });
   });
 
-  it('refuses a node of home, block volumes and clones', () => {
-    expect(planVolume(world({ claim: claim('n1') })).unselect?.reason).toBe('HomeVolumesUnsupported');
+  it('refuses block volumes and clones', () => {
     for (const spec of [{ volumeMode: 'Block' }, { dataSource: { name: 'x' } }])
       expect(planVolume(world({ claim: claim('e1', spec) })).condition?.reason).toBe('UnsupportedClaim');
+  });
+
+  it('takes ReadWriteOncePod, which only home keeps', () => {
+    const placed = volume({ 'fluvia.dev/location': 'east' });
+    const spec = { ...placed.spec, accessModes: ['ReadWriteOncePod'] };
+    const plan = planVolume(world({ claim: claim('e1'), volume: { ...placed, spec } }));
+    expect(plan.publish?.get('east')?.accessModes).toEqual(['ReadWriteOnce']);
+    const own = claim('e1', { accessModes: ['ReadWriteOncePod'] });
+    const nodes = [node('e1', 'east', true)];
+    expect(planVolume(world({ claim: own, nodes })).create?.spec.accessModes).toEqual(['ReadWriteOncePod']);
+  });
+
+  it('makes no second volume for a claim that had one, and withdraws nothing', () => {
+    const lost = { ...claim('e1', { volumeName: `fluvia-${ID}` }), status: { phase: 'Lost' } };
+    expect(planVolume(world({ claim: lost }))).toMatchObject({
+      create: undefined,
+      publish: undefined,
+      condition: { reason: 'Lost' },
+    });
   });
 
   it('is usable nowhere while it moves', () => {
@@ -85,8 +105,8 @@ describe('planVolume', () => {
     );
     expect(plan.unlabel).toEqual(['e1']);
     expect(plan.label).toEqual([]);
-    expect(plan.publish.get('east')).toMatchObject({ state: 'retained', epoch: 3 });
-    expect(plan.publish.get('west')).toMatchObject({ state: 'restoring', epoch: 3 });
+    expect(plan.publish?.get('east')).toMatchObject({ state: 'retained', epoch: 3 });
+    expect(plan.publish?.get('west')).toMatchObject({ state: 'restoring', epoch: 3 });
   });
 
   it('is active at one peer at most, whatever the annotations say', () => {
@@ -107,7 +127,7 @@ describe('planVolume', () => {
               }),
             }),
           );
-          const active = [...plan.publish].filter(([, item]) => item.state === 'active');
+          const active = [...(plan.publish ?? [])].filter(([, item]) => item.state === 'active');
           const isOne = active.length <= 1 && active.every(([peer]) => peer === location);
           const isHeld = move === null || active.length === 0;
           return isOne && isHeld && (plan.label.length === 0 || active.length === 1);
@@ -128,6 +148,109 @@ describe('planVolume', () => {
   });
 });
 
+describe('a volume at home', () => {
+  const homeClaim: PersistentVolumeClaim = {
+    apiVersion: 'v1',
+    kind: 'PersistentVolumeClaim',
+    metadata: {
+      name: `fluvia-${ID}`,
+      namespace: 'fluvia-system',
+      uid: 'h',
+      labels: { 'fluvia.dev/volume': ID, 'app.kubernetes.io/managed-by': 'fluvia' },
+      annotations: { 'fluvia.dev/claim': 'shop/data' },
+    },
+    spec: { volumeName: 'pvc-1' },
+    status: { phase: 'Bound' },
+  };
+  const real = (policy: string, annotations: Record<string, string> = {}): PersistentVolume => ({
+    apiVersion: 'v1',
+    kind: 'PersistentVolume',
+    metadata: { name: 'pvc-1', annotations },
+    spec: {
+      capacity: { storage: '3Gi' },
+      claimRef: { uid: 'h' },
+      persistentVolumeReclaimPolicy: policy,
+      local: { path: '/disk/1' },
+      nodeAffinity: {
+        required: {
+          nodeSelectorTerms: [
+            { matchExpressions: [{ key: 'kubernetes.io/hostname', operator: 'In', values: ['n1'] }] },
+          ],
+        },
+      },
+    },
+  });
+  const kept = real('Retain', { 'fluvia.dev/reclaim-policy': 'Delete' });
+  const host = (name: string, labelled = false): Node => {
+    const made = node(name, undefined, labelled);
+    const labels = { ...made.metadata.labels, 'kubernetes.io/hostname': name };
+    return { ...made, metadata: { ...made.metadata, labels } };
+  };
+  const nodes = [host('n1'), host('n2'), node('e1', 'east')];
+  const base = { claim: claim('n1'), nodes };
+
+  it('is asked for with the node that the scheduler chose', () => {
+    const plan = planVolume(world(base));
+    expect(plan.publish?.get('@home')).toMatchObject({ node: 'n1', state: 'active', epoch: 1 });
+    expect(plan).toMatchObject({ create: undefined, keep: undefined, label: [] });
+  });
+
+  it('outlives its claim before anything uses it; then label, then PersistentVolume', () => {
+    expect(planVolume(world({ ...base, homeClaim, real: real('Delete') }))).toMatchObject({
+      keep: { metadata: { name: 'pvc-1' } },
+      create: undefined,
+    });
+    expect(planVolume(world({ ...base, homeClaim, real: kept }))).toMatchObject({
+      label: ['n1'],
+      create: undefined,
+    });
+    const labelled = [host('n1', true), host('n2'), node('e1', 'east')];
+    const { create } = planVolume(world({ ...base, nodes: labelled, homeClaim, real: kept }));
+    expect(create?.spec).toMatchObject({
+      local: { path: '/disk/1' },
+      capacity: { storage: '3Gi' },
+      claimRef: { uid: 'u' },
+      persistentVolumeReclaimPolicy: 'Delete',
+    });
+    expect(create?.metadata.annotations).toMatchObject({
+      'fluvia.dev/location': '@home',
+      'fluvia.dev/real-volume': 'pvc-1',
+    });
+    const placed = planVolume(
+      world({
+        ...base,
+        nodes: labelled,
+        homeClaim,
+        real: kept,
+        volume: { ...create, metadata: { ...create?.metadata, uid: 'p' } } as PersistentVolume,
+      }),
+    );
+    expect(placed).toMatchObject({ label: [], unlabel: [], create: undefined });
+    expect(placed.publish?.get('@home')).toMatchObject({ state: 'active' });
+  });
+
+  it('never takes the source of a volume that is not the one of our claim', () => {
+    for (const other of [
+      { ...kept, spec: { ...kept.spec, claimRef: { uid: 'other' } } },
+      { ...kept, metadata: { ...kept.metadata, name: 'pvc-2' } },
+    ])
+      expect(planVolume(world({ ...base, homeClaim, real: other }))).toMatchObject({
+        create: undefined,
+        keep: undefined,
+        label: [],
+      });
+    const foreign = { ...homeClaim, metadata: { ...homeClaim.metadata, labels: {} } };
+    expect(planVolume(world({ ...base, homeClaim: foreign, real: kept })).label).toEqual([]);
+  });
+
+  it('gives the choice back where it can not be made', () => {
+    const told = new Map([['@home', { uid: 'u', phase: 'Failed', reason: 'NoStorageClass' } as const]]);
+    const plan = planVolume(world({ ...base, told }));
+    expect(plan.unselect?.reason).toBe('NoStorageClass');
+    expect(plan.publish?.size).toBe(0);
+  });
+});
+
 describe('planPeerVolume', () => {
   const wanted = {
     namespace: 'shop',
@@ -142,6 +265,8 @@ describe('planPeerVolume', () => {
   const base: PeerVolumeWorld = {
     id: ID,
     clusterID: 'h'.repeat(26),
+    isOwn: false,
+    claimName: 'data',
     wanted,
     isComplete: true,
     twin: 'shop',
@@ -166,6 +291,38 @@ describe('planPeerVolume', () => {
     const gone = { ...base, wanted: undefined, claim: made };
     expect(planPeerVolume({ ...gone, isComplete: false }).deleteClaim).toBe(false);
     expect(planPeerVolume(gone).deleteClaim).toBe(true);
+  });
+
+  it('of its own gives the claim the chosen node, and starts over when that changed', () => {
+    const own = { ...base, isOwn: true, claimName: `fluvia-${ID}`, twin: 'fluvia-system' };
+    const { create } = planPeerVolume({ ...own, wanted: { ...wanted, node: 'n1' } });
+    expect(create?.metadata).toMatchObject({
+      name: `fluvia-${ID}`,
+      namespace: 'fluvia-system',
+      annotations: { [SELECTED_NODE]: 'n1', 'fluvia.dev/claim': 'shop/data' },
+    });
+    const made = { ...own, claim: create };
+    expect(planPeerVolume({ ...made, wanted: { ...wanted, node: 'n1' } }).deleteClaim).toBe(false);
+    expect(planPeerVolume({ ...made, wanted: { ...wanted, node: 'n2' } }).deleteClaim).toBe(true);
+    const annotations = { ...create?.metadata.annotations };
+    delete annotations[SELECTED_NODE];
+    const refused = { ...create, metadata: { ...create?.metadata, annotations } } as PersistentVolumeClaim;
+    expect(planPeerVolume({ ...own, claim: refused, wanted: { ...wanted, node: 'n1' } })).toMatchObject({
+      deleteClaim: false,
+      status: { reason: 'NodeRefused' },
+    });
+    // bound, it stays whatever the scheduler thinks of next
+    const bound = { ...create, spec: { ...create?.spec, volumeName: 'pvc-1' } } as PersistentVolumeClaim;
+    expect(planPeerVolume({ ...own, claim: bound, wanted: { ...wanted, node: 'n2' } }).deleteClaim).toBe(
+      false,
+    );
+  });
+
+  it('makes no empty volume for one that is placed at home', () => {
+    expect(planPeerVolume({ ...base, isOwn: true, claimName: `fluvia-${ID}` })).toMatchObject({
+      create: undefined,
+      status: { phase: 'Failed', reason: 'Lost' },
+    });
   });
 
   it('never makes a moved-away copy anew', () => {

@@ -1,33 +1,38 @@
 import { LABELS } from '../../api/labels.ts';
 import type { ItemOf } from '../../api/link.ts';
 import type { VOLUME_STATUS, VOLUMES } from '../../api/storage-collections.ts';
-import {
-  placeholderName,
-  PROVISIONER,
-  STORAGE_ANNOTATIONS,
-  STORAGE_CLASS,
-  STORAGE_LABELS,
-  volumeNodeLabel,
-} from '../../api/storage-names.ts';
+import { HOME_PLACE } from '../../api/places.ts';
+import { STORAGE_ANNOTATIONS, STORAGE_CLASS, volumeNodeLabel } from '../../api/storage-names.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import type { Node } from '../../runtime/kube/types.ts';
+import {
+  homeNodesOf,
+  homeVolumeOf,
+  isKept,
+  isOwnClaim,
+  isRealOf,
+  placeholderOf,
+  recordOf,
+  type Authority,
+} from './plan-source.ts';
+import { isSettled } from './plan-swap.ts';
 
 export type VolumeItem = ItemOf<typeof VOLUMES>;
 export type VolumeStatusItem = ItemOf<typeof VOLUME_STATUS>;
 
 /** What the scheduler writes onto a claim whose first pod it has placed. */
 export const SELECTED_NODE = 'volume.kubernetes.io/selected-node';
-/** By this the controller-manager knows that another program deletes the volume. */
-const PROVISIONED_BY = 'pv.kubernetes.io/provisioned-by';
-
 /** Everything that is known of one volume at home. */
 export interface VolumeWorld {
   readonly id: string;
   readonly claim: PersistentVolumeClaim | undefined;
   readonly volume: PersistentVolume | undefined;
+  /** Home's own claim for it in Fluvia's namespace, and the real volume of this cluster that it is bound to. */
+  readonly homeClaim: PersistentVolumeClaim | undefined;
+  readonly real: PersistentVolume | undefined;
   readonly reclaimPolicy: string;
   readonly nodes: readonly Node[];
-  /** Peers that exist. */
+  /** Places that exist: peers, and this cluster. */
   readonly peers: ReadonlySet<string>;
   /** What each peer says of the volume. */
   readonly told: ReadonlyMap<string, VolumeStatusItem>;
@@ -52,12 +57,14 @@ export interface VolumePlan {
   /** Nodes that must get or lose the moving label. */
   readonly label: readonly string[];
   readonly unlabel: readonly string[];
+  /** A real volume of this cluster that must outlive its claim before anything uses it. */
+  readonly keep: PersistentVolume | undefined;
   readonly create: PersistentVolume | undefined;
   readonly deletePlaceholder: boolean;
   /** Takes the scheduler's choice back, so that it chooses anew. */
   readonly unselect: { readonly reason: string; readonly message: string } | undefined;
-  /** By peer; a peer that isn't named must not have the item. */
-  readonly publish: ReadonlyMap<string, VolumeItem>;
+  /** By place; one that isn't named must not have the item. Undefined: what was said stays, nothing can be known. */
+  readonly publish: ReadonlyMap<string, VolumeItem> | undefined;
   /** A word about the claim for people. */
   readonly condition:
     | { readonly status: 'True' | 'False'; readonly reason: string; readonly message: string }
@@ -67,6 +74,7 @@ export interface VolumePlan {
 const NOTHING: VolumePlan = {
   label: [],
   unlabel: [],
+  keep: undefined,
   create: undefined,
   deletePlaceholder: false,
   unselect: undefined,
@@ -116,18 +124,27 @@ const peerOf = (node: Node): string | undefined =>
 const hasLabel = (node: Node, id: string): boolean =>
   node.metadata.labels?.[volumeNodeLabel(id)] !== undefined;
 
-/** What the label on the nodes lacks, when the volume may be used at `peer` (undefined: nowhere). */
+/** What the label on the nodes lacks, when the volume may be used on `there`. */
 const labels = (
   { id, nodes }: VolumeWorld,
-  peer: string | undefined,
+  there: readonly Node[],
 ): Pick<VolumePlan, 'label' | 'unlabel'> => {
   const live = nodes.filter((node) => node.metadata.deletionTimestamp === undefined);
-  const there = (node: Node): boolean => peer !== undefined && peerOf(node) === peer;
   return {
-    label: live.filter((node) => there(node) && !hasLabel(node, id)).map((node) => node.metadata.name),
-    unlabel: live.filter((node) => !there(node) && hasLabel(node, id)).map((node) => node.metadata.name),
+    label: live
+      .filter((node) => there.includes(node) && !hasLabel(node, id))
+      .map((node) => node.metadata.name),
+    unlabel: live
+      .filter((node) => !there.includes(node) && hasLabel(node, id))
+      .map((node) => node.metadata.name),
   };
 };
+
+/** Nodes where a volume that is at `location` may be used: a peer's virtual ones, or home's own as its source allows. */
+const nodesAt = ({ id, nodes }: VolumeWorld, location: string, volume: PersistentVolume): readonly Node[] =>
+  location === HOME_PLACE
+    ? homeNodesOf(id, volume, nodes)
+    : nodes.filter((node) => peerOf(node) === location);
 
 const sizeOf = (claim: PersistentVolumeClaim): string => claim.spec.resources?.requests?.['storage'] ?? '1Gi';
 
@@ -142,42 +159,24 @@ export const whyUnsupported = (claim: PersistentVolumeClaim): string | undefined
   return undefined;
 };
 
-const placeholder = (
-  world: VolumeWorld,
-  claim: PersistentVolumeClaim,
-  location: string,
-): PersistentVolume => ({
-  apiVersion: 'v1',
-  kind: 'PersistentVolume',
-  metadata: {
-    name: placeholderName(world.id),
-    labels: { [STORAGE_LABELS.volume]: world.id, [LABELS.managedBy]: 'fluvia' },
-    annotations: {
-      [PROVISIONED_BY]: PROVISIONER,
-      [STORAGE_ANNOTATIONS.epoch]: '1',
-      [STORAGE_ANNOTATIONS.location]: location,
-    },
-  },
-  spec: {
-    storageClassName: STORAGE_CLASS,
-    persistentVolumeReclaimPolicy: world.reclaimPolicy,
-    capacity: { storage: sizeOf(claim) },
-    accessModes: claim.spec.accessModes ?? ['ReadWriteOnce'],
-    volumeMode: 'Filesystem',
-    claimRef: {
-      apiVersion: 'v1',
-      kind: 'PersistentVolumeClaim',
-      namespace: claim.metadata.namespace,
-      name: claim.metadata.name,
-      uid: claim.metadata.uid,
-    },
-    // No kubelet ever mounts it: the label stands on virtual nodes only.
-    local: { path: `/var/lib/fluvia-placeholder/${world.id}` },
-    nodeAffinity: {
-      required: {
-        nodeSelectorTerms: [{ matchExpressions: [{ key: volumeNodeLabel(world.id), operator: 'Exists' }] }],
-      },
-    },
+/** ReadWriteOncePod is kept by home's scheduler; behind it a mover has to get at the volume, too. */
+const realModes = (modes: readonly string[] | undefined): VolumeItem['accessModes'] => [
+  ...new Set(
+    ((modes ?? ['ReadWriteOnce']) as VolumeItem['accessModes']).map((mode) =>
+      mode === 'ReadWriteOncePod' ? 'ReadWriteOnce' : mode,
+    ),
+  ),
+];
+
+const newAuthority = (world: VolumeWorld, claim: PersistentVolumeClaim, location: string): Authority => ({
+  annotations: { [STORAGE_ANNOTATIONS.epoch]: '1', [STORAGE_ANNOTATIONS.location]: location },
+  size: sizeOf(claim),
+  accessModes: [...(claim.spec.accessModes ?? ['ReadWriteOnce'])],
+  reclaimPolicy: world.reclaimPolicy,
+  claim: {
+    namespace: claim.metadata.namespace ?? '',
+    name: claim.metadata.name,
+    uid: claim.metadata.uid ?? '',
   },
 });
 
@@ -185,32 +184,6 @@ const unsupported = (reason: string, message: string): VolumePlan => ({
   ...NOTHING,
   condition: { status: 'False', reason, message },
 });
-
-/** A claim without a volume: made where the scheduler wants its first pod. */
-const planNew = (world: VolumeWorld, claim: PersistentVolumeClaim): VolumePlan => {
-  const why = whyUnsupported(claim);
-  if (why !== undefined) return unsupported('UnsupportedClaim', why);
-  const selected = claim.metadata.annotations?.[SELECTED_NODE];
-  const node = world.nodes.find(({ metadata }) => metadata.name === selected);
-  if (node === undefined || claim.metadata.deletionTimestamp !== undefined)
-    return { ...NOTHING, ...labels(world, undefined) };
-  const peer = peerOf(node);
-  if (peer === undefined) {
-    const reason = 'HomeVolumesUnsupported';
-    const message =
-      `node ${node.metadata.name} is of this cluster, and volumes of class ${STORAGE_CLASS} are made at peers only; ` +
-      "let the pod float (label its namespace fluvia.dev/offload=true), or use this cluster's own class";
-    return {
-      ...unsupported(reason, message),
-      ...labels(world, undefined),
-      unselect: { reason, message },
-    };
-  }
-  const wanted = labels(world, peer);
-  // The scheduler compares the placeholder with the node as it sees it: the label has to stand first.
-  if (wanted.label.length > 0) return { ...NOTHING, ...wanted };
-  return { ...NOTHING, ...wanted, create: placeholder(world, claim, peer) };
-};
 
 const itemOf = (
   claim: { readonly namespace: string; readonly name: string; readonly uid: string },
@@ -222,50 +195,123 @@ const itemOf = (
   claimName: claim.name,
   uid: claim.uid,
   size: volume.spec.capacity?.['storage'] ?? '1Gi',
-  accessModes: (volume.spec.accessModes ?? ['ReadWriteOnce']) as VolumeItem['accessModes'],
+  accessModes: realModes(volume.spec.accessModes),
   volumeMode: 'Filesystem',
   epoch,
   state,
 });
 
-const conditionOf = (
-  place: VolumePlace,
-  told: VolumeStatusItem | undefined,
-  loss: string | undefined,
-): VolumePlan['condition'] => {
-  if (!place.isUsable)
-    return { status: 'False', reason: 'Moving', message: `it is being moved from ${place.location}` };
-  if (loss !== undefined) return { status: 'False', reason: 'PeerLost', message: loss };
-  if (told?.phase === 'Bound') {
-    const size = told.capacity === undefined ? '' : `, ${told.capacity}`;
-    const message = `it is at peer ${place.location} (class ${told.storageClass ?? 'unknown'}${size})`;
-    return { status: 'True', reason: 'AtPeer', message };
-  }
+/** Reason in the status of home's own claim: its provisioner wants another node. */
+export const NODE_REFUSED = 'NodeRefused';
+
+/** A place in words. */
+const placeText = (place: string): string => (place === HOME_PLACE ? 'this cluster' : `peer ${place}`);
+
+/** Of a volume that isn't there yet. */
+const newCondition = (location: string, told: VolumeStatusItem | undefined): VolumePlan['condition'] => {
   if (told?.phase === 'Failed') {
-    const message = `peer ${place.location}: ${told.message ?? told.reason ?? 'it could not be made'}`;
+    const message = `${placeText(location)}: ${told.message ?? told.reason ?? 'it could not be made'}`;
     return { status: 'False', reason: told.reason ?? 'ProvisioningFailed', message };
   }
   const more = told?.message === undefined ? '' : `: ${told.message}`;
   return {
     status: 'False',
     reason: told?.reason ?? 'Pending',
-    message: `made at peer ${place.location} with its first pod${more}`,
+    message: `made ${location === HOME_PLACE ? 'in' : 'at'} ${placeText(location)} with its first pod${more}`,
   };
+};
+
+const conditionOf = (
+  place: VolumePlace,
+  told: VolumeStatusItem | undefined,
+  loss: string | undefined,
+): VolumePlan['condition'] => {
+  const isHome = place.location === HOME_PLACE;
+  if (!place.isUsable)
+    return {
+      status: 'False',
+      reason: 'Moving',
+      message: `it is being moved from ${placeText(place.location)}`,
+    };
+  if (loss !== undefined) return { status: 'False', reason: 'PeerLost', message: loss };
+  if (told?.phase !== 'Bound') return newCondition(place.location, told);
+  const size = told.capacity === undefined ? '' : `, ${told.capacity}`;
+  const message = `it is ${isHome ? 'in' : 'at'} ${placeText(place.location)} (class ${told.storageClass ?? 'unknown'}${size})`;
+  return { status: 'True', reason: isHome ? 'AtHome' : 'AtPeer', message };
+};
+
+/** A claim whose first pod goes to a node of this cluster: our own claim first, then its real volume's source. */
+const planNewAtHome = (world: VolumeWorld, claim: PersistentVolumeClaim, node: Node): VolumePlan => {
+  const { id, homeClaim, real } = world;
+  const told = world.told.get(HOME_PLACE);
+  const authority = newAuthority(world, claim, HOME_PLACE);
+  const wanted = placeholderOf(id, authority);
+  const item = { ...itemOf(authority.claim, wanted, 1, 'active'), node: node.metadata.name };
+  const plan: VolumePlan = {
+    ...NOTHING,
+    publish: new Map([[HOME_PLACE, item]]),
+    condition: newCondition(HOME_PLACE, told),
+  };
+  if (told?.phase === 'Failed' || told?.reason === NODE_REFUSED) {
+    const reason = told.reason ?? 'ProvisioningFailed';
+    const message = `${placeText(HOME_PLACE)}: ${told.message ?? 'the volume could not be made'}`;
+    return { ...unsupported(reason, message), ...labels(world, []), unselect: { reason, message } };
+  }
+  if (homeClaim === undefined || real === undefined) return { ...plan, ...labels(world, []) };
+  if (!isOwnClaim(id, homeClaim) || !isRealOf(homeClaim, real)) return { ...plan, ...labels(world, []) };
+  if (!isKept(real)) return { ...plan, ...labels(world, []), keep: real };
+  const create = homeVolumeOf(
+    id,
+    { ...authority, size: real.spec.capacity?.['storage'] ?? authority.size },
+    real,
+  );
+  const change = labels(world, homeNodesOf(id, create, world.nodes));
+  return change.label.length > 0 ? { ...plan, ...change } : { ...plan, ...change, create };
+};
+
+/** A claim without a volume: made where the scheduler wants its first pod. */
+const planNew = (world: VolumeWorld, claim: PersistentVolumeClaim): VolumePlan => {
+  // It had one. Another must not be made in its stead, and what holders were told stays.
+  if ((claim.spec.volumeName ?? '') !== '') {
+    const message = `PersistentVolume ${claim.spec.volumeName} is gone, and with it the word where the volume is`;
+    return {
+      ...NOTHING,
+      publish: undefined,
+      condition: claim.status?.phase === 'Lost' ? { status: 'False', reason: 'Lost', message } : undefined,
+    };
+  }
+  const why = whyUnsupported(claim);
+  if (why !== undefined) return unsupported('UnsupportedClaim', why);
+  const selected = claim.metadata.annotations?.[SELECTED_NODE];
+  const node = world.nodes.find(({ metadata }) => metadata.name === selected);
+  if (node === undefined || claim.metadata.deletionTimestamp !== undefined)
+    return { ...NOTHING, ...labels(world, []) };
+  const peer = peerOf(node);
+  if (peer === undefined) return planNewAtHome(world, claim, node);
+  const create = placeholderOf(world.id, newAuthority(world, claim, peer));
+  const wanted = labels(world, nodesAt(world, peer, create));
+  // The scheduler compares the placeholder with the node as it sees it: the label has to stand first.
+  if (wanted.label.length > 0) return { ...NOTHING, ...wanted };
+  return { ...NOTHING, ...wanted, create };
 };
 
 /** A volume that has its placeholder. */
 const planPlaced = (world: VolumeWorld, volume: PersistentVolume): VolumePlan => {
   const place = placeOf(volume);
   const ref = volume.spec.claimRef;
-  if (place === undefined || ref === undefined) return NOTHING;
+  if (place === undefined || ref === undefined) return { ...NOTHING, publish: undefined };
   const claim = { namespace: ref.namespace ?? '', name: ref.name ?? '', uid: ref.uid ?? '' };
-  const isHeld = world.claim !== undefined || volume.spec.persistentVolumeReclaimPolicy === 'Retain';
+  // One that is only written down is made first: whoever deletes needs an object to hold on to.
+  const isHeld =
+    world.claim !== undefined ||
+    volume.spec.persistentVolumeReclaimPolicy === 'Retain' ||
+    volume.metadata.uid === undefined;
   if (!isHeld) {
     const holders = [place.location, ...place.retained, ...(place.restoring ? [place.restoring] : [])];
     // A peer that is silent may still have it; one whose peering is gone can't be asked.
     const isGoneAt = (peer: string): boolean =>
       !world.peers.has(peer) || (world.heard.has(peer) && (world.told.get(peer)?.phase ?? 'Gone') === 'Gone');
-    return { ...NOTHING, ...labels(world, undefined), deletePlaceholder: holders.every(isGoneAt) };
+    return { ...NOTHING, ...labels(world, []), deletePlaceholder: holders.every(isGoneAt) };
   }
   const publish = new Map<string, VolumeItem>();
   for (const peer of place.retained) publish.set(peer, itemOf(claim, volume, place.epoch, 'retained'));
@@ -273,9 +319,11 @@ const planPlaced = (world: VolumeWorld, volume: PersistentVolume): VolumePlan =>
   publish.set(place.location, itemOf(claim, volume, place.epoch, isInUse ? 'active' : 'retained'));
   if (place.restoring !== undefined)
     publish.set(place.restoring, itemOf(claim, volume, place.epoch, 'restoring'));
+  // Between two sources it can be mounted nowhere.
+  const isReady = isInUse && isSettled(volume) && volume.metadata.uid !== undefined;
   return {
     ...NOTHING,
-    ...labels(world, isInUse ? place.location : undefined),
+    ...labels(world, isReady ? nodesAt(world, place.location, volume) : []),
     publish,
     condition:
       world.claim === undefined
@@ -288,9 +336,16 @@ const planPlaced = (world: VolumeWorld, volume: PersistentVolume): VolumePlan =>
   };
 };
 
+/** What is written down of a PersistentVolume that is being made anew, as if it stood. */
+const recordedVolume = ({ id, homeClaim }: VolumeWorld): PersistentVolume | undefined => {
+  const record = homeClaim !== undefined && isOwnClaim(id, homeClaim) ? recordOf(homeClaim) : undefined;
+  return record === undefined ? undefined : placeholderOf(id, record);
+};
+
 /** What to do about one volume; planning again over the result plans nothing. */
 export const planVolume = (world: VolumeWorld): VolumePlan => {
-  if (world.volume !== undefined) return planPlaced(world, world.volume);
+  const volume = world.volume ?? recordedVolume(world);
+  if (volume !== undefined) return planPlaced(world, volume);
   if (world.claim !== undefined) return planNew(world, world.claim);
-  return { ...NOTHING, ...labels(world, undefined) };
+  return { ...NOTHING, ...labels(world, []) };
 };

@@ -132,7 +132,7 @@ export const setUpStorage = async (): Promise<StorageStage> => {
     informers: createInformerFactory(client, term.signal),
     clock: systemClock,
     log: createLogger({
-      level: 'warn',
+      level: process.env['FLUVIA_TEST_LOG'] === 'debug' ? 'debug' : 'warn',
       write: (line) => process.env['FLUVIA_TEST_LOG'] && process.stderr.write(line),
     }),
     metrics: createMetrics(),

@@ -73,15 +73,15 @@ describe('home', () => {
     expect(await stage.nodeOfPod('second')).toMatch(/^east-/);
   });
 
-  it('takes a choice for a node of home back, and says why', async () => {
+  it('takes a choice for a node of home back where home has no class, and says why', async () => {
     await stage.makeClaim('stay');
     await stage.makePod('stay', 'stay', { 'kubernetes.io/hostname': 'n1' });
     await until('it is said', async () =>
       ((await stage.claimOf('stay'))?.status?.conditions ?? []).some(
-        ({ reason }) => reason === 'HomeVolumesUnsupported',
+        ({ reason }) => reason === 'NoStorageClass',
       ),
     );
-    expect(stage.events).toContain('HomeVolumesUnsupported');
+    expect(stage.events).toContain('NoStorageClass');
     expect((await stage.claimOf('stay'))?.status?.phase).toBe('Pending');
     await stage.admin.delete(resources.POD, 'stay', 'shop', { gracePeriodSeconds: 0 });
   });
