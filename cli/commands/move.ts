@@ -181,7 +181,7 @@ const moveVolume = async (cli: CliContext, name: string, flags: MoveFlags): Prom
         `not moved: ${end.message}`,
         `look: kubectl -n ${flags.namespace} describe pvc ${name}; then try again`,
       );
-    cli.terminal.out(`The volume is at ${end.to}: ${end.message}.\n`);
+    cli.terminal.out(`The volume is at ${nameOf(end.to)}: ${end.message}.\n`);
   });
 
 /** `fluviactl move volume`. */

@@ -25,6 +25,7 @@ const base: MoveWorld = {
   place: { epoch: 1, location: 'east', retained: [], diverged: [], restoring: undefined, isUsable: true },
   wanted: undefined,
   users: 1,
+  isOffered: false,
   bareUser: undefined,
   waiting: 0,
   points: [point()],
@@ -126,6 +127,17 @@ describe('a planned move', () => {
         transfer: { state: 'done', point: undefined },
       }),
     ).toMatchObject({ do: 'end', location: 'west', retained: ['east'], end: { ok: true, cutAt: cut.cutAt } });
+  });
+
+  it('copies nothing before no node offers the volume any more, and begins again when a pod came in meanwhile', () => {
+    const stopped = { ...base, users: 0 };
+    expect(planMove({ ...stopped, isOffered: true, note: note('stop') })).toMatchObject({ do: 'wait' });
+    for (const transfer of [undefined, { state: 'running' }, { state: 'done', point: point() }] as const)
+      expect(planMove({ ...base, note: note('copy'), transfer })).toMatchObject({
+        do: 'note',
+        epoch: 1,
+        note: { stage: 'stop', failures: 0 },
+      });
   });
 
   it('is refused while a pod that nobody would start again uses it', () => {

@@ -14,6 +14,8 @@ export interface MoveWorld {
   readonly wanted: string | undefined;
   /** Pods of home that use the volume and are bound to a virtual node; also those that are ending. */
   readonly users: number;
+  /** Whether the label still stands on a node, so that kube-scheduler may send a pod there. */
+  readonly isOffered: boolean;
   /** A pod there that nobody would start again, by name. */
   readonly bareUser: string | undefined;
   /** Pods of home that want it and are bound to no node. */
@@ -218,6 +220,8 @@ const planCopy = (world: MoveWorld, note: MoveNote): MoveAction => {
       false,
       `peer ${note.from} was lost while the volume was copied; it is there as it was`,
     );
+  // Bound in the moment in which the label went: at home its kubelet asks nobody before it writes.
+  if (world.users > 0) return { do: 'note', epoch: place.epoch, note: { ...note, stage: 'stop' } };
   if (transfer?.state === 'running') return { do: 'wait', message: 'the last delta is being copied' };
   if (transfer?.state === 'failed') return failedOnce(world, note, transfer.message);
   if (transfer?.state === 'done') {
@@ -316,6 +320,7 @@ export const planMove = (world: MoveWorld): MoveAction => {
     case 'stop':
       if (world.isSourceLost) return ended(world, note, false, `peer ${note.from} was lost before the copy`);
       if (world.users > 0) return { do: 'evict' };
+      if (world.isOffered) return { do: 'wait', message: 'nodes still offer it to pods' };
       return { do: 'note', epoch: world.place.epoch, note: { ...note, stage: 'copy' } };
     case 'copy':
       return planCopy(world, note);

@@ -2,7 +2,7 @@ import { setCondition, type ConditionInput } from '../../api/conditions.ts';
 import { TWINS } from '../../api/collections.ts';
 import type { Links } from '../../api/link.ts';
 import { STORE } from '../../api/storage-collections.ts';
-import { STORAGE_ANNOTATIONS } from '../../api/storage-names.ts';
+import { STORAGE_ANNOTATIONS, volumeNodeLabel } from '../../api/storage-names.ts';
 import {
   VolumeReplicaKind,
   type RecoveryPoint,
@@ -106,6 +106,14 @@ export const startReplicas = (
           (a.metadata.name < b.metadata.name ? -1 : 1),
       )
       .map((replica) => names.inPlaces(replica));
+
+  const isOffered = (id: string): boolean =>
+    home.nodes
+      .list()
+      .some(
+        ({ metadata }) =>
+          metadata.deletionTimestamp === undefined && metadata.labels?.[volumeNodeLabel(id)] !== undefined,
+      );
 
   const saveStatus = async (
     replica: VolumeReplica,
@@ -267,6 +275,7 @@ export const startReplicas = (
       place,
       wanted: asked === undefined ? undefined : names.placeOf(asked),
       users: users.at(claim, place.location).length,
+      isOffered: isOffered(id),
       bareUser: users.bareAt(claim, place.location),
       waiting: users.waiting(claim),
       points: replica?.status?.points ?? [],

@@ -1,5 +1,4 @@
 import type { Links, PeerLink } from '../../api/link.ts';
-import { LABELS } from '../../api/labels.ts';
 import { HOME_PLACE } from '../../api/places.ts';
 import { VOLUME_STATUS, VOLUMES } from '../../api/storage-collections.ts';
 import { STORAGE_CLASS, VOLUME_CONDITION, volumeNodeLabel } from '../../api/storage-names.ts';
@@ -10,6 +9,7 @@ import { NODE, PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM } from '../../runtime/
 import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import { FIELD_MANAGER, idOfClaim, idOfVolume, isOurs, type HomeVolumes } from './home-volumes.ts';
+import { volumesOf } from './plan-node-change.ts';
 import { planSwap } from './plan-swap.ts';
 import { createSwapActor, isWrite } from './swap-actor.ts';
 import { planVolume, SELECTED_NODE, type VolumePlan, type VolumeWorld } from './plan-volume.ts';
@@ -18,7 +18,6 @@ import { planVolume, SELECTED_NODE, type VolumePlan, type VolumeWorld } from './
 const SOON_MS = 150;
 /** How soon something that others have to do is looked for. */
 const WAIT_MS = 2000;
-const VOLUME_LABEL_PREFIX = volumeNodeLabel('');
 
 /**
  * Makes, publishes, labels and deletes home's volumes of class `fluvia`. Keyed by volume ID; stops when `signal` aborts.
@@ -181,15 +180,7 @@ export const startHomeVolumes = (
           return id === undefined ? [] : [id];
         }),
         watchSource(home.volumes, ({ object }) => [idOfVolume(object)]),
-        // A node made again has lost its labels; one that has some belongs to volumes that may be gone.
-        watchSource(home.nodes, (change) => {
-          const { object } = change;
-          if (object.metadata.labels?.[LABELS.virtualNode] !== 'true') return [];
-          const own = Object.keys(object.metadata.labels)
-            .filter((key) => key.startsWith(VOLUME_LABEL_PREFIX))
-            .map((key) => key.slice(VOLUME_LABEL_PREFIX.length));
-          return change.type === 'updated' ? [] : [...new Set([...own, ...all()])];
-        }),
+        watchSource(home.nodes, (change) => volumesOf(change, all)),
         watchSource(home.peers, ({ type }) => (type === 'updated' ? [] : all())),
       ],
       reconcile,

@@ -166,14 +166,15 @@ export const startPeerVolumes = (
     }
     const { claim } = world;
     if (claim === undefined) return world.obstacle === undefined ? {} : { requeueAfterMs: 5000 };
-    const { name, namespace, uid } = claim.metadata;
+    const { name, namespace, uid, resourceVersion } = claim.metadata;
     if (plan.annotate !== undefined) {
       const body = { metadata: { uid, annotations: plan.annotate } };
       await client.patch(PERSISTENT_VOLUME_CLAIM, name, namespace, body, { type: 'merge', ...options });
     }
     if (plan.deleteClaim && world.isOwn && !(await letGo(id, claim))) return { requeueAfterMs: WARNING_MS };
     if (plan.deleteClaim) {
-      await client.delete(PERSISTENT_VOLUME_CLAIM, name, namespace, { uid, signal });
+      // One that was bound since it was looked at is looked at again.
+      await client.delete(PERSISTENT_VOLUME_CLAIM, name, namespace, { uid, resourceVersion, signal });
       deps.log.info('volume deleted', { controller: 'storage.peer-volume', key });
     }
     return claim.status?.phase === 'Pending' && world.wanted?.state !== 'retained'

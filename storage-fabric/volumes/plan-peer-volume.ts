@@ -158,7 +158,11 @@ export const planPeerVolume = (world: PeerVolumeWorld): PeerVolumePlan => {
   if (world.isOwn && wanted.state === 'active' && wanted.node === undefined)
     return {
       ...NOTHING,
-      status: failed(wanted.uid, 'Lost', `claim ${world.claimName} in namespace ${twin} is gone`),
+      status: failed(
+        wanted.uid,
+        'Lost',
+        `claim ${world.claimName} in namespace ${twin} is gone: pods go on with the volume, but it can't be copied or moved`,
+      ),
     };
   if (world.obstacle !== undefined)
     return {

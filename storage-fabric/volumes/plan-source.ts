@@ -20,7 +20,7 @@ import type { Node, NodeSelectorTerm } from '../../runtime/kube/types.ts';
 const PROVISIONED_BY = 'pv.kubernetes.io/provisioned-by';
 
 /** Everything of home's PersistentVolume but its source. */
-const Authority = z.object({
+export const Authority = z.object({
   annotations: z.record(z.string(), z.string()),
   size: z.string(),
   accessModes: z.array(z.string()),

@@ -7,6 +7,7 @@ import { HOME_PLACE } from '../../api/places.ts';
 import { placeholderName, STORAGE_ANNOTATIONS } from '../../api/storage-names.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import {
+  Authority,
   authorityOf,
   homeVolumeOf,
   isHomeSource,
@@ -64,6 +65,12 @@ const recreate = ({ id, homeClaim, real }: SwapWorld, record: SwapRecord): SwapS
   return isKept(real) ? { do: 'create', volume: homeVolumeOf(id, record, real) } : { do: 'keep', real };
 };
 
+/** Whether nothing would be forgotten by the object's going. */
+const isRecorded = (volume: PersistentVolume, record: SwapRecord): boolean => {
+  const authority = authorityOf(volume);
+  return authority === undefined || JSON.stringify(authority) === JSON.stringify(Authority.parse(record));
+};
+
 const takeDown = (volume: PersistentVolume, record: SwapRecord): SwapStep => {
   const { uid = '', resourceVersion = '', deletionTimestamp, finalizers = [] } = volume.metadata;
   if (deletionTimestamp === undefined)
@@ -118,8 +125,9 @@ export const planSwap = (world: SwapWorld): SwapStep => {
   const { uid = '', resourceVersion = '' } = volume.metadata;
   if (uid !== record.uid) return finish(world, homeClaim, record, volume);
   // What was recorded was overtaken: written down anew, as long as the object stands.
-  if (volume.metadata.deletionTimestamp === undefined && resourceVersion !== record.resourceVersion) {
-    if (isSettled(volume)) return { do: 'forget', homeClaim };
+  const isDeleted = volume.metadata.deletionTimestamp !== undefined;
+  if (isDeleted ? !isRecorded(volume, record) : resourceVersion !== record.resourceVersion) {
+    if (!isDeleted && isSettled(volume)) return { do: 'forget', homeClaim };
     const authority = authorityOf(volume);
     return authority === undefined
       ? wait(`PersistentVolume ${volume.metadata.name} has no claim`)

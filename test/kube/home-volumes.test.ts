@@ -176,6 +176,12 @@ describe('a volume at home', () => {
     expect(east.sent(VOLUMES).items.size).toBe(0);
   }, 60_000);
 
+  it('gets its label back on a node that lost it', async () => {
+    const labels = { [volumeNodeLabel(id)]: null };
+    await stage.admin.patch(resources.NODE, 'n1', undefined, { metadata: { labels } }, { type: 'merge' });
+    await until('it stands there again', async () => (await labelled()).includes('n1'));
+  });
+
   it('is copied by a mover beside it', async () => {
     await stage.admin.create(REPLICA, {
       metadata: { name: 'db', namespace: 'shop' },
