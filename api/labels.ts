@@ -7,6 +7,10 @@ export const API_VERSION = `${GROUP}/${VERSION}`;
 export const SYSTEM_NAMESPACE = 'fluvia-system';
 /** Namespace of the ServiceAccounts that stand for peerings: `<this>/<cluster ID>`. */
 export const PEERS_NAMESPACE = 'fluvia-peers';
+/** Namespace of this cluster's own volumes of class fluvia: what is the twin for a peer's. */
+export const VOLUMES_NAMESPACE = 'fluvia-volumes';
+/** All of Fluvia's own. */
+export const OWN_NAMESPACES: readonly string[] = [SYSTEM_NAMESPACE, PEERS_NAMESPACE, VOLUMES_NAMESPACE];
 /** ClusterRole that a peering's ServiceAccount is bound to, in its twin namespaces only. */
 export const PEERING_CLUSTER_ROLE = 'fluvia-peering';
 

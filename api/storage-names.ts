@@ -34,7 +34,7 @@ export const STORAGE_ANNOTATIONS = {
   loss: 'fluvia.dev/loss',
   /** On the provider's claim: `active`, `restoring` or `retained`; pods may use only an active one. */
   state: 'fluvia.dev/volume-state',
-  /** On home's own claim in Fluvia's namespace: namespace and name of the claim that it stands behind. */
+  /** On home's own claim in `fluvia-volumes`: namespace and name of the claim that it stands behind. */
   claim: 'fluvia.dev/claim',
   /** On the placeholder of a volume at home: name of the real PersistentVolume whose source it has. */
   real: 'fluvia.dev/real-volume',

@@ -1,5 +1,5 @@
 import { ERROR_CODES, FluviaError } from '../api/errors.ts';
-import { FINALIZERS, LABELS, NAMES, PEERS_NAMESPACE, SYSTEM_NAMESPACE } from '../api/labels.ts';
+import { FINALIZERS, LABELS, NAMES, OWN_NAMESPACES, SYSTEM_NAMESPACE } from '../api/labels.ts';
 import { FLUVIA_RESOURCES, fluviaRef } from '../deploy/manifests/refs.ts';
 import type { KubeClient } from '../runtime/kube/client.ts';
 import { isNotFound } from '../runtime/kube/errors.ts';
@@ -260,13 +260,11 @@ export const removeRest = async (client: KubeClient, signal: AbortSignal): Promi
   ]) {
     await deleteAll(client, resource, await listIfServed(client, resource, OURS));
   }
-  for (const namespace of [SYSTEM_NAMESPACE, PEERS_NAMESPACE]) {
+  for (const namespace of OWN_NAMESPACES) {
     await client.delete(resources.NAMESPACE, namespace);
   }
   const left = async (): Promise<readonly KubeObject[]> => {
-    const found = await Promise.all(
-      [SYSTEM_NAMESPACE, PEERS_NAMESPACE].map((name) => client.get(resources.NAMESPACE, name)),
-    );
+    const found = await Promise.all(OWN_NAMESPACES.map((name) => client.get(resources.NAMESPACE, name)));
     return found.filter((namespace) => namespace !== undefined);
   };
   await untilGone(left, 'namespaces', 120_000, signal);

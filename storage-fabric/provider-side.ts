@@ -1,8 +1,8 @@
 /**
  * What the provider's half of the storage fabric shares: twins of a consumer's namespaces, and a client that is the peering.
- * This cluster is a consumer of itself: the twin of all of its namespaces is Fluvia's own.
+ * This cluster is a consumer of itself: the twin of all of its namespaces is `fluvia-volumes`.
  */
-import { LABELS, MANAGED_BY, PEERS_NAMESPACE } from '../api/labels.ts';
+import { LABELS, MANAGED_BY, PEERS_NAMESPACE, VOLUMES_NAMESPACE } from '../api/labels.ts';
 import { placeholderName } from '../api/storage-names.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
 import type { KubeClient } from '../runtime/kube/client.ts';
@@ -18,7 +18,7 @@ export interface ProviderSide {
   consumerOf(namespace: string): string | undefined;
   /** Whether this is the cluster itself, and not a peer. */
   isOwn(clusterID: string): boolean;
-  /** Name of the claim for a consumer's volume; in Fluvia's own namespace claims of many namespaces meet. */
+  /** Name of the claim for a consumer's volume; in `fluvia-volumes` claims of many namespaces meet. */
   claimName(clusterID: string, volume: string, homeName: string): string;
   /** Acts as the peering's ServiceAccount, so that RBAC, quota and admission of this cluster see the peer; for itself as itself. */
   asPeering(clusterID: string): KubeClient;
@@ -28,7 +28,7 @@ const BY_HOME = 'storage/home';
 
 /** Opens the caches; they fill in the background. */
 export const openProviderSide = (
-  { informers, client, systemNamespace }: ControllerDeps,
+  { informers, client }: ControllerDeps,
   ownClusterID: string,
 ): ProviderSide => {
   const isOwn = (clusterID: string): boolean => clusterID === ownClusterID;
@@ -50,14 +50,14 @@ export const openProviderSide = (
     claimName: (clusterID, volume, homeName) => (isOwn(clusterID) ? placeholderName(volume) : homeName),
     twinOf: (clusterID, homeNamespace) =>
       isOwn(clusterID)
-        ? systemNamespace
+        ? VOLUMES_NAMESPACE
         : namespaces
             .byIndex(BY_HOME, `${clusterID}/${homeNamespace}`)
             .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
             .map(({ metadata }) => metadata.name)
             .toSorted()[0],
     consumerOf: (name) => {
-      if (name === systemNamespace) return ownClusterID;
+      if (name === VOLUMES_NAMESPACE) return ownClusterID;
       const namespace = namespaces.get(undefined, name);
       return namespace !== undefined && isTwin(namespace)
         ? namespace.metadata.labels?.[LABELS.origin]

@@ -40,7 +40,11 @@ export const VolumeReplicaKind = defineKind({
   description: 'Copies of a PersistentVolumeClaim at peers, kept by an interval.',
   spec: z.object({
     claimName: DnsSubdomain.describe('The PersistentVolumeClaim (class fluvia) in this namespace.'),
-    peers: z.array(DnsLabel).min(1).max(16).describe('Peers whose stores hold the copies; this cluster by its own name.'),
+    peers: z
+      .array(DnsLabel)
+      .min(1)
+      .max(16)
+      .describe('Peers whose stores hold the copies; this cluster by its own name.'),
     intervalSeconds: z.number().int().min(10).max(604800).default(300),
     mode: z.enum(['Cold']).default('Cold'),
     keep: z.number().int().min(1).max(1000).default(10).describe('Recovery points kept at each peer.'),

@@ -1,7 +1,7 @@
 import { Option, type Command } from 'commander';
 import { isConditionTrue, type Condition } from '../../api/conditions.ts';
 import { ERROR_CODES, FluviaError } from '../../api/errors.ts';
-import { API_VERSION, LABELS, NAMES, PEERS_NAMESPACE, SYSTEM_NAMESPACE } from '../../api/labels.ts';
+import { API_VERSION, LABELS, NAMES, OWN_NAMESPACES } from '../../api/labels.ts';
 import type { NamespaceOffloading } from '../../api/v1alpha1/namespace-offloading.ts';
 import { fluviaRef } from '../../deploy/manifests/refs.ts';
 import { NAMESPACE, PERSISTENT_VOLUME_CLAIM } from '../../runtime/kube/resources.ts';
@@ -37,7 +37,7 @@ type UnoffloadFlags = ClusterFlags & Pick<OffloadFlags, 'wait' | 'timeout'>;
 const OFFLOADING = fluviaRef('NamespaceOffloading');
 
 const requireNamespace = async ({ client }: Cluster, name: string): Promise<KubeObject> => {
-  if (name === SYSTEM_NAMESPACE || name === PEERS_NAMESPACE || name.startsWith('kube-')) {
+  if (OWN_NAMESPACES.includes(name) || name.startsWith('kube-')) {
     throw usageError(`namespace ${name} belongs to the cluster itself`, 'open a namespace of applications');
   }
   const namespace = await client.get(NAMESPACE, name);

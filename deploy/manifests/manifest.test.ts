@@ -128,6 +128,17 @@ describe('rights', () => {
     ]);
   });
 
+  it('make Jobs only where no pod may be privileged', () => {
+    const making = rules.filter((r) => r.resources.includes('jobs') && r.verbs.includes('create'));
+    // the other is bound in twins only, whose namespaces the cluster's own rules hold for
+    expect(making.map((r) => r.of).toSorted()).toEqual([
+      'ClusterRole /fluvia-peering',
+      'Role fluvia-volumes/fluvia-controller',
+    ]);
+    const volumes = objects.find((o) => o.kind === 'Namespace' && o.metadata.name === 'fluvia-volumes');
+    expect(volumes?.metadata.labels?.['pod-security.kubernetes.io/enforce']).toBe('baseline');
+  });
+
   it('bind only the role of the peerings', () => {
     expect(rules.filter((r) => r.verbs.includes('bind')).map((r) => r.resourceNames)).toEqual([
       ['fluvia-peering'],

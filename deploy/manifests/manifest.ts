@@ -1,5 +1,11 @@
 import { customResourceDefinition } from '../../api/structural.ts';
-import { API_VERSION, NAMES, PEERS_NAMESPACE, SYSTEM_NAMESPACE } from '../../api/labels.ts';
+import {
+  API_VERSION,
+  NAMES,
+  PEERS_NAMESPACE,
+  SYSTEM_NAMESPACE,
+  VOLUMES_NAMESPACE,
+} from '../../api/labels.ts';
 import { KINDS } from '../../api/v1alpha1/kinds.ts';
 import type { KubeObject } from '../../runtime/kube/types.ts';
 import { agentDaemonSet } from './agent.ts';
@@ -46,8 +52,13 @@ export interface Stage {
 export const installStages = (options: InstallOptions): readonly Stage[] => [
   {
     title: 'Namespaces',
-    // host network and host paths of the agents make their namespace a privileged one; no pod runs in the other
-    objects: [namespace(SYSTEM_NAMESPACE, 'privileged'), namespace(PEERS_NAMESPACE, 'restricted')],
+    // host network and host paths of the agents make their namespace a privileged one; in the second no pod runs; movers in
+    // the third read and write files of any owner
+    objects: [
+      namespace(SYSTEM_NAMESPACE, 'privileged'),
+      namespace(PEERS_NAMESPACE, 'restricted'),
+      namespace(VOLUMES_NAMESPACE, 'baseline'),
+    ],
   },
   {
     title: `${KINDS.length} kinds (CRDs)`,

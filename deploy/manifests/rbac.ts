@@ -1,4 +1,10 @@
-import { NAMES, PEERING_CLUSTER_ROLE, PEERS_NAMESPACE, SYSTEM_NAMESPACE } from '../../api/labels.ts';
+import {
+  NAMES,
+  PEERING_CLUSTER_ROLE,
+  PEERS_NAMESPACE,
+  SYSTEM_NAMESPACE,
+  VOLUMES_NAMESPACE,
+} from '../../api/labels.ts';
 import type { KubeObject } from '../../runtime/kube/types.ts';
 import { meta } from './common.ts';
 
@@ -159,8 +165,11 @@ const systemRules: readonly Rule[] = [
   named(rule('', ['configmaps'], ['get', 'update', 'patch']), NAMES.identitySecret),
   named(rule('', ['services'], ['get']), NAMES.peeringService),
   rule('discovery.k8s.io', ['endpointslices'], [...READ, ...WRITE]),
-  // storage: volumes of this cluster stand behind claims here, and their movers run here
-  rule('', ['persistentvolumeclaims'], ['create', 'delete']),
+];
+
+/** The controller's where this cluster's own volumes of class fluvia are claimed and copied, as in the twins of its peers. */
+const volumesRules: readonly Rule[] = [
+  rule('', ['persistentvolumeclaims', 'secrets'], ['create', 'delete']),
   rule('batch', ['jobs'], ['create', 'delete']),
   rule('', ['pods/log'], ['get']),
 ];
@@ -179,6 +188,8 @@ export const rbac: readonly KubeObject[] = [
   clusterRoleBinding(NAMES.controller),
   role(NAMES.controller, SYSTEM_NAMESPACE, systemRules),
   roleBinding(NAMES.controller, SYSTEM_NAMESPACE, NAMES.controller, NAMES.controller),
+  role(NAMES.controller, VOLUMES_NAMESPACE, volumesRules),
+  roleBinding(NAMES.controller, VOLUMES_NAMESPACE, NAMES.controller, NAMES.controller),
   // to act as a peering's ServiceAccount, and as no one else
   role(NAMES.controller, PEERS_NAMESPACE, [
     rule('', ['serviceaccounts'], ['get', 'list', 'watch', 'create', 'delete', 'impersonate']),

@@ -1,6 +1,6 @@
 import type { NAMESPACES, TWINS } from '../../api/collections.ts';
 import { setCondition, type ConditionInput } from '../../api/conditions.ts';
-import { ANNOTATIONS, FINALIZERS, LABELS, PEERS_NAMESPACE, SYSTEM_NAMESPACE } from '../../api/labels.ts';
+import { ANNOTATIONS, FINALIZERS, LABELS, OWN_NAMESPACES } from '../../api/labels.ts';
 import type { ItemOf } from '../../api/link.ts';
 import type { NamespaceOffloading, OffloadingStrategy } from '../../api/v1alpha1/namespace-offloading.ts';
 import type { Namespace } from '../../runtime/kube/types.ts';
@@ -58,7 +58,7 @@ const LABEL_VALUES: Readonly<Record<OffloadingStrategy, string>> = {
 /** Why a namespace may not be opened at all; undefined when it may. */
 export const whyNotOpenable = (namespace: Namespace): string | undefined => {
   const { name, labels } = namespace.metadata;
-  if (name.startsWith('kube-') || name === SYSTEM_NAMESPACE || name === PEERS_NAMESPACE) {
+  if (name.startsWith('kube-') || OWN_NAMESPACES.includes(name)) {
     return `namespace ${name} belongs to the cluster itself`;
   }
   return labels?.[LABELS.origin] === undefined

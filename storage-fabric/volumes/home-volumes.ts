@@ -1,5 +1,5 @@
 /** Home's volumes as the storage fabric's controllers read them: shared caches and the few questions all of them ask. */
-import { NAMES } from '../../api/labels.ts';
+import { NAMES, VOLUMES_NAMESPACE } from '../../api/labels.ts';
 import { STORAGE_CLASS, STORAGE_LABELS, placeholderName } from '../../api/storage-names.ts';
 import {
   NamespaceOffloadingKind,
@@ -44,9 +44,9 @@ export interface HomeVolumes {
   offloadingOf(namespace: string): NamespaceOffloading | undefined;
   claimOf(id: string): PersistentVolumeClaim | undefined;
   volumeOf(id: string): PersistentVolume | undefined;
-  /** Home's own claim for a volume that is or was in this cluster, in Fluvia's namespace. */
+  /** Home's own claim for a volume that is or was in this cluster, in `fluvia-volumes`. */
   homeClaimOf(id: string): PersistentVolumeClaim | undefined;
-  /** The volume of a claim in Fluvia's namespace. */
+  /** The volume of a claim in `fluvia-volumes`. */
   idOfHomeClaim(claim: PersistentVolumeClaim): string | undefined;
   /** IDs of every volume that there is or is to be. */
   ids(): readonly string[];
@@ -67,7 +67,7 @@ export const idOfVolume = (volume: PersistentVolume): string =>
   volume.metadata.labels?.[STORAGE_LABELS.volume] ?? '';
 
 /** Opens the caches; they fill in the background. */
-export const openHomeVolumes = ({ informers, systemNamespace }: ControllerDeps): HomeVolumes => {
+export const openHomeVolumes = ({ informers }: ControllerDeps): HomeVolumes => {
   const claims = informers.for<PersistentVolumeClaim>(PERSISTENT_VOLUME_CLAIM);
   const volumes = informers.for<PersistentVolume>(PERSISTENT_VOLUME, {
     labelSelector: STORAGE_LABELS.volume,
@@ -79,7 +79,7 @@ export const openHomeVolumes = ({ informers, systemNamespace }: ControllerDeps):
   claims.addIndexers({ [BY_ID]: (claim) => (isOurs(claim) ? [idOfClaim(claim)] : []) });
   const all = [claims, volumes, nodes, peers, offloadings, classes];
   const idOfHomeClaim = ({ metadata }: PersistentVolumeClaim): string | undefined =>
-    metadata.namespace === systemNamespace ? metadata.labels?.[STORAGE_LABELS.volume] : undefined;
+    metadata.namespace === VOLUMES_NAMESPACE ? metadata.labels?.[STORAGE_LABELS.volume] : undefined;
   return {
     claims,
     volumes,
@@ -90,7 +90,7 @@ export const openHomeVolumes = ({ informers, systemNamespace }: ControllerDeps):
     offloadingOf: (namespace) => offloadings.get(namespace, NAMES.namespaceOffloading),
     claimOf: (id) => claims.byIndex(BY_ID, id)[0],
     volumeOf: (id) => volumes.get(undefined, placeholderName(id)),
-    homeClaimOf: (id) => claims.get(systemNamespace, placeholderName(id)),
+    homeClaimOf: (id) => claims.get(VOLUMES_NAMESPACE, placeholderName(id)),
     idOfHomeClaim,
     ids: () => [
       ...new Set([

@@ -61,7 +61,7 @@ const recreate = ({ id, homeClaim, real }: SwapWorld, record: SwapRecord): SwapS
   if (locationOf(record.annotations) !== HOME_PLACE)
     return { do: 'create', volume: placeholderOf(id, record) };
   if (homeClaim === undefined || real === undefined || !isRealOf(homeClaim, real))
-    return wait(`its claim ${placeholderName(id)} in Fluvia's namespace is not bound`);
+    return wait(`its claim ${placeholderName(id)} in namespace fluvia-volumes is not bound`);
   return isKept(real) ? { do: 'create', volume: homeVolumeOf(id, record, real) } : { do: 'keep', real };
 };
 
@@ -108,7 +108,7 @@ const begin = (world: SwapWorld, volume: PersistentVolume): SwapStep => {
     return NOTHING;
   if (authority === undefined || uid === undefined || resourceVersion === undefined) return NOTHING;
   if (homeClaim === undefined || !isOwnClaim(id, homeClaim))
-    return wait(`its claim ${placeholderName(id)} in Fluvia's namespace is gone`);
+    return wait(`its claim ${placeholderName(id)} in namespace fluvia-volumes is gone`);
   const record: SwapRecord = { ...authority, uid, resourceVersion };
   const next = recreate(world, record);
   // Nothing is taken down before its successor could be made.

@@ -27,7 +27,7 @@ export interface VolumeWorld {
   readonly id: string;
   readonly claim: PersistentVolumeClaim | undefined;
   readonly volume: PersistentVolume | undefined;
-  /** Home's own claim for it in Fluvia's namespace, and the real volume of this cluster that it is bound to. */
+  /** Home's own claim for it in `fluvia-volumes`, and the real volume of this cluster that it is bound to. */
   readonly homeClaim: PersistentVolumeClaim | undefined;
   readonly real: PersistentVolume | undefined;
   readonly reclaimPolicy: string;

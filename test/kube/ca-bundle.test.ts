@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { OWN_NAMESPACES } from '../../api/labels.ts';
 import { rbac } from '../../deploy/manifests/rbac.ts';
 import { refOf } from '../../deploy/manifests/refs.ts';
 import { webhookConfigurations } from '../../deploy/manifests/services.ts';
@@ -50,7 +51,7 @@ beforeAll(async () => {
     ...server.access,
     impersonate: { user: 'system:serviceaccount:fluvia-system:fluvia-controller' },
   });
-  for (const name of [SYSTEM, 'fluvia-peers']) await client.create(NAMESPACE, { metadata: { name } });
+  for (const name of OWN_NAMESPACES) await client.create(NAMESPACE, { metadata: { name } });
   await install();
 });
 afterAll(async () => {

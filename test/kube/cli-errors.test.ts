@@ -166,14 +166,17 @@ describe('with Fluvia', () => {
     await client.delete(fluviaRef('Peer'), 'west');
   });
 
-  it.each(['kube-system', 'fluvia-system', 'fluvia-peers'])('%s is never opened', async (namespace) => {
-    expectRefusal(
-      await cli('offload', 'namespace', namespace),
-      2,
-      /belongs to the cluster itself/,
-      /applications/,
-    );
-  });
+  it.each(['kube-system', 'fluvia-system', 'fluvia-peers', 'fluvia-volumes'])(
+    '%s is never opened',
+    async (namespace) => {
+      expectRefusal(
+        await cli('offload', 'namespace', namespace),
+        2,
+        /belongs to the cluster itself/,
+        /applications/,
+      );
+    },
+  );
 
   it('an unknown namespace is not opened; one that is open can be opened again', async () => {
     expectRefusal(

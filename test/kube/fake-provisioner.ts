@@ -82,14 +82,14 @@ export const startProvisioner = async ({ admin }: StorageStage): Promise<FakePro
   };
 };
 
-/** The mover Job of an action in Fluvia's namespace, once it is there, with its pod. */
+/** The mover Job of an action in `fluvia-volumes`, once it is there, with its pod. */
 export const moverOf = async (
   { admin }: StorageStage,
   action: string,
   isNew: (job: Job) => boolean = () => true,
 ): Promise<{ readonly job: Job; readonly pod: Pod }> => {
   const jobs = async (): Promise<Job | undefined> =>
-    (await admin.list<Job>(resources.JOB, { namespace: 'fluvia-system' })).items.find(
+    (await admin.list<Job>(resources.JOB, { namespace: 'fluvia-volumes' })).items.find(
       (job) =>
         (job.metadata.annotations?.['fluvia.dev/transfer-id'] ?? '').includes(`-${action}-`) &&
         job.metadata.deletionTimestamp === undefined &&
@@ -101,7 +101,7 @@ export const moverOf = async (
   const podOf = async (): Promise<Pod | undefined> =>
     (
       await admin.list<Pod>(resources.POD, {
-        namespace: 'fluvia-system',
+        namespace: 'fluvia-volumes',
         labelSelector: `batch.kubernetes.io/job-name=${job.metadata.name}`,
       })
     ).items[0];

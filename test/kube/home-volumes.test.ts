@@ -39,7 +39,7 @@ let front: Server | undefined;
 let id = '';
 
 const homeVolume = () => stage.admin.get<PersistentVolume>(resources.PERSISTENT_VOLUME, `fluvia-${id}`);
-const homeClaim = () => stage.claimOf(`fluvia-${id}`, 'fluvia-system');
+const homeClaim = () => stage.claimOf(`fluvia-${id}`, 'fluvia-volumes');
 const realVolume = async () =>
   stage.admin.get<PersistentVolume>(
     resources.PERSISTENT_VOLUME,
@@ -197,7 +197,7 @@ describe('a volume at home', () => {
     expect((await replicaOf())?.status?.points?.[0]).toMatchObject({ peer: 'east', sequence: 1 });
     expect((await replicaOf())?.status?.location).toBe('home');
     await until('the Job is gone', async () => {
-      const { items } = await stage.admin.list(resources.JOB, { namespace: 'fluvia-system' });
+      const { items } = await stage.admin.list(resources.JOB, { namespace: 'fluvia-volumes' });
       return items.length === 0;
     });
   }, 90_000);
@@ -331,12 +331,12 @@ describe('its end', () => {
       { type: 'merge' },
     );
     await until('it is bound', async () => (await stage.claimOf('idle'))?.status?.phase === 'Bound', 40_000);
-    const own = await stage.claimOf(`fluvia-${idle}`, 'fluvia-system');
+    const own = await stage.claimOf(`fluvia-${idle}`, 'fluvia-volumes');
     expect(own?.status?.phase).toBe('Bound');
     await stage.admin.delete(resources.PERSISTENT_VOLUME_CLAIM, 'idle', 'shop');
     await until(
       'its volume goes',
-      async () => (await stage.claimOf(`fluvia-${idle}`, 'fluvia-system')) === undefined,
+      async () => (await stage.claimOf(`fluvia-${idle}`, 'fluvia-volumes')) === undefined,
       40_000,
     );
   }, 90_000);
