@@ -184,7 +184,7 @@ export const tunnelBytes = async (testbed: Testbed, cluster: string): Promise<nu
   return sum;
 };
 
-/** Installs Fluvia in every cluster with the plan's view pools; the clusters of `stores` keep copies for their peers. */
+/** Installs Fluvia in every cluster with the plan's view pools; the clusters of `stores` keep copies of volumes. */
 export const installAll = async (
   testbed: Testbed,
   plan: LabPlan,

@@ -36,6 +36,7 @@ import {
   snapshotNode,
   type ClusterSnapshot,
 } from './snapshot.ts';
+import { homeVolumeStory } from './home-volume-story.ts';
 import { REDUCED_TIMES, volumeStory } from './volume-story.ts';
 
 interface AgentSpec {
@@ -155,7 +156,7 @@ describe('bad input', () => {
 
 describe('install', () => {
   it('brings up agents and controllers as pods of the real kubelets', async () => {
-    await installAll(testbed, plan, image, [east, west]);
+    await installAll(testbed, plan, image, names);
     pods = await makeLabPods(testbed);
     for (const cluster of names) {
       const agents = await fluviaPods(testbed, cluster, 'fluvia-agent');
@@ -437,6 +438,19 @@ describe('a volume', () => {
   it('is taken over from its freshest copy when its peer is cut off', () => story.lose());
   it('goes back when the peer has returned, and keeps what that one wrote last', () => story.moveBack());
   it('goes with its claim, at every peer', () => story.remove());
+});
+
+describe('a volume at home', () => {
+  let story: ReturnType<typeof homeVolumeStory>;
+
+  it("is made by home's own class, where its pod runs", async () => {
+    const report = (line: string): void => void process.stdout.write(`${line}\n`);
+    story = homeVolumeStory({ testbed, home, peer: east, report });
+    await story.create();
+  });
+
+  it('moves to a peer and back without losing a row', () => story.moveThereAndBack());
+  it('goes with its claim, in both clusters', () => story.remove());
 });
 
 describe('kill -9 at seeded moments', () => {

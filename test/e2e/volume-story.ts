@@ -1,14 +1,13 @@
 /**
  * A database's life on real clusters, told in order: its volume is made at a peer, copied to another, moved there by hand,
  * lost with that peer, taken over from the copy, moved back when the peer has returned, and deleted everywhere.
- *
- * The database is a writer of numbered rows, each on disk before the next, so that what is lost or written twice shows.
  */
 import { expect } from 'vitest';
 import type { RecoveryPoint, VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
 import { eventually, fluviactl } from '../support/fluviactl.ts';
 import { applyObjects } from '../support/objects.ts';
 import type { Testbed } from '../testbed/testbed.ts';
+import { CLAIM, database, expectWhole, openLedger, ROWS_PER_SECOND, type Row } from './ledger.ts';
 
 export interface VolumeStory {
   readonly testbed: Testbed;
@@ -50,62 +49,8 @@ export const FULL_TIMES = { interval: 10, lease: 20, stop: 15, hysteresis: 5, gr
 export const REDUCED_TIMES = { interval: 10, lease: 6, stop: 6, hysteresis: 2, grace: 4 } as const;
 
 const NAMESPACE = 'ledger';
-const CLAIM = 'data-db-0';
-const ROWS_PER_SECOND = 5;
-
-/** Row: number, start of the writer that wrote it, time. A writer goes on after the last whole row. */
-const WRITER = [
-  'start=$(date +%s)',
-  'n=$(tail -n 1 /data/rows 2>/dev/null | cut -d " " -f 1)',
-  'n=${n:-0}',
-  'while :; do n=$((n+1)); echo "$n $start $(date +%s)" >> /data/rows; sync /data/rows; sleep 0.2; done',
-].join('; ');
-
-interface Row {
-  readonly n: number;
-  readonly writer: string;
-  readonly at: number;
-}
 
 type ReplicaStatus = NonNullable<VolumeReplica['status']>;
-
-const database = (): readonly object[] => [
-  {
-    apiVersion: 'apps/v1',
-    kind: 'StatefulSet',
-    metadata: { name: 'db', namespace: NAMESPACE },
-    spec: {
-      serviceName: 'db',
-      replicas: 1,
-      selector: { matchLabels: { app: 'db' } },
-      template: {
-        metadata: { labels: { app: 'db' } },
-        spec: {
-          terminationGracePeriodSeconds: 1,
-          containers: [
-            {
-              name: 'db',
-              image: 'fluvia.local/busybox:1',
-              command: ['/bin/sh', '-c', WRITER],
-              volumeMounts: [{ name: 'data', mountPath: '/data' }],
-              resources: { requests: { cpu: '10m', memory: '8Mi' } },
-            },
-          ],
-        },
-      },
-      volumeClaimTemplates: [
-        {
-          metadata: { name: 'data' },
-          spec: {
-            storageClassName: 'fluvia',
-            accessModes: ['ReadWriteOnce'],
-            resources: { requests: { storage: '100Mi' } },
-          },
-        },
-      ],
-    },
-  },
-];
 
 const seconds = (ms: number): number => Math.round(ms / 100) / 10;
 
@@ -113,58 +58,18 @@ const seconds = (ms: number): number => Math.round(ms / 100) / 10;
 export const volumeStory = (story: VolumeStory) => {
   const { testbed, home, source, target, times, how, report } = story;
   const figures: Partial<VolumeFigures> = {};
-  /** Newest row that was seen, by which what comes later is judged. */
+  /** Newest rows that were seen, by which what comes later is judged. */
   let before: readonly Row[] = [];
 
-  const ours = (...args: readonly string[]): Promise<string> =>
-    testbed.kubectl(home, ['-n', NAMESPACE, ...args]);
-  const apply = (...items: readonly object[]): Promise<string> => applyObjects(testbed, home, items);
-  const rows = async (): Promise<readonly Row[]> =>
-    (await ours('exec', 'db-0', '--', 'cat', '/data/rows'))
-      .split('\n')
-      .filter((line) => line !== '')
-      .map((line) => {
-        const [n, writer = '', at] = line.split(' ');
-        return { n: Number(n), writer, at: Number(at) };
-      });
-  /** Every row once, in order: nothing is missing, and nobody wrote beside. */
-  const expectWhole = (list: readonly Row[]): void =>
-    expect(list.map(({ n }) => n)).toEqual(list.map((_, index) => index + 1));
-  const placeholder = async (): Promise<Record<string, string>> => {
-    const name = await ours('get', 'pvc', CLAIM, '-o', 'jsonpath={.spec.volumeName}');
-    const volume = JSON.parse(await testbed.kubectl(home, ['get', 'pv', name, '-o', 'json'])) as {
-      metadata: { annotations?: Record<string, string> };
-    };
-    return volume.metadata.annotations ?? {};
-  };
+  const ledger = openLedger(testbed, home, NAMESPACE);
+  const { ours, rows } = ledger;
+  const writesAt = (peer: string, timeoutMs: number): Promise<readonly Row[]> =>
+    ledger.writesAt(peer, before, timeoutMs);
   const replica = async (): Promise<ReplicaStatus> =>
     (JSON.parse(await ours('get', 'volumereplica', 'db', '-o', 'json')) as { status?: ReplicaStatus })
       .status ?? {};
   const pointsAt = async (peer: string): Promise<readonly RecoveryPoint[]> =>
     ((await replica()).points ?? []).filter((point) => point.peer === peer && point.salvage !== true);
-  /** Waits for a pod that writes at `peer`, and gives its rows. */
-  const writesAt = async (peer: string, timeoutMs: number): Promise<readonly Row[]> => {
-    await eventually(
-      `db-0 is Ready at ${peer}`,
-      async () => {
-        const pod = JSON.parse(await ours('get', 'pod', 'db-0', '-o', 'json')) as {
-          metadata: { deletionTimestamp?: string };
-          spec: { nodeName?: string };
-          status: { conditions?: { type: string; status: string; message?: string }[] };
-        };
-        const isReady = pod.status.conditions?.some((c) => c.type === 'Ready' && c.status === 'True');
-        const isThere = pod.spec.nodeName === `fluvia-${peer}`;
-        if (isReady === true && isThere && pod.metadata.deletionTimestamp === undefined) return true;
-        throw new Error(`${pod.spec.nodeName ?? 'no node'}: ${JSON.stringify(pod.status.conditions)}`);
-      },
-      timeoutMs,
-      250,
-    );
-    return eventually('rows are written', async () => {
-      const list = await rows();
-      return list.length > 0 && list.at(-1)?.writer !== before.at(-1)?.writer ? list : undefined;
-    });
-  };
   const cordon = (peer: string, cordoned: boolean): Promise<string> =>
     testbed.kubectl(home, [
       'patch',
@@ -174,20 +79,6 @@ export const volumeStory = (story: VolumeStory) => {
       '-p',
       JSON.stringify({ spec: { cordoned } }),
     ]);
-  const move = (to: string): Promise<string> =>
-    fluviactl([
-      'move',
-      'volume',
-      CLAIM,
-      '-n',
-      NAMESPACE,
-      '--to',
-      to,
-      '--timeout',
-      '4m',
-      '--kubeconfig',
-      testbed.kubeconfigPath(home),
-    ]);
   const others = testbed.clusters.map(({ name }) => name).filter((name) => name !== target);
 
   return {
@@ -195,7 +86,7 @@ export const volumeStory = (story: VolumeStory) => {
 
     /** A volume is made where its first pod lands, by that cluster's own provisioner. */
     async create(): Promise<void> {
-      await apply(
+      await applyObjects(testbed, home, [
         {
           apiVersion: 'fluvia.dev/v1alpha1',
           kind: 'FloatPolicy',
@@ -208,7 +99,7 @@ export const volumeStory = (story: VolumeStory) => {
           },
         },
         { apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAMESPACE } },
-      );
+      ]);
       await fluviactl([
         'offload',
         'namespace',
@@ -221,19 +112,22 @@ export const volumeStory = (story: VolumeStory) => {
       await cordon(target, true);
       const began = Date.now();
       try {
-        await apply(...database(), {
-          apiVersion: 'fluvia.dev/v1alpha1',
-          kind: 'VolumeReplica',
-          metadata: { name: 'db', namespace: NAMESPACE },
-          spec: { claimName: CLAIM, peers: [source, target], intervalSeconds: times.interval },
-        });
+        await applyObjects(testbed, home, [
+          database(NAMESPACE),
+          {
+            apiVersion: 'fluvia.dev/v1alpha1',
+            kind: 'VolumeReplica',
+            metadata: { name: 'db', namespace: NAMESPACE },
+            spec: { claimName: CLAIM, peers: [source, target], intervalSeconds: times.interval },
+          },
+        ]);
         before = await writesAt(source, 90_000);
       } finally {
         await cordon(target, false);
       }
       figures.created = seconds(Date.now() - began);
       report(`volume: made at ${source}, its pod writes after ${figures.created} s`);
-      expect((await placeholder())['fluvia.dev/location']).toBe(source);
+      expect((await ledger.volume()).metadata.annotations['fluvia.dev/location']).toBe(source);
       expect(
         await testbed.kubectl(source, [
           'get',
@@ -269,7 +163,7 @@ export const volumeStory = (story: VolumeStory) => {
     async move(): Promise<void> {
       before = await rows();
       const began = Date.now();
-      expect(await move(target)).toContain(`The volume is at ${target}`);
+      expect(await ledger.move(target)).toContain(`The volume is at ${target}`);
       const after = await writesAt(target, 60_000);
       figures.moved = seconds(Date.now() - began);
       report(`volume: moved to ${target}, its pod writes there after ${figures.moved} s`);
@@ -299,7 +193,9 @@ export const volumeStory = (story: VolumeStory) => {
       expectWhole(after);
       const restored = after.findLast(({ writer }) => writer === before.at(-1)?.writer);
       figures.rowsLost = (before.at(-1)?.n ?? 0) - (restored?.n ?? 0);
-      const end = JSON.parse((await placeholder())['fluvia.dev/last-move'] ?? '{}') as {
+      const end = JSON.parse(
+        (await ledger.volume()).metadata.annotations['fluvia.dev/last-move'] ?? '{}',
+      ) as {
         kind?: string;
         cutAt?: string;
         message?: string;
@@ -332,7 +228,7 @@ export const volumeStory = (story: VolumeStory) => {
         `the store of ${target} is ready`,
         async () => {
           before = await rows();
-          const stdout = await move(target);
+          const stdout = await ledger.move(target);
           expect(stdout).toContain(`The volume is at ${target}`);
           return true;
         },
