@@ -1,4 +1,3 @@
-import { HOME_PLACE } from '../../api/places.ts';
 import { STORAGE_ANNOTATIONS } from '../../api/storage-names.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import type { ReconcileResult } from '../../runtime/kube/controller.ts';
@@ -29,6 +28,8 @@ export interface MoveActorOptions {
   readonly deps: ControllerDeps;
   readonly transfers: Transfers;
   readonly startTransfer: (claim: PersistentVolumeClaim, order: TransferOrder) => Promise<void>;
+  /** A text for people. */
+  readonly inWords: (text: string) => string;
   /** Pods that use the claim where its volume is. */
   readonly usersOf: (claim: PersistentVolumeClaim, location: string) => readonly Pod[];
 }
@@ -45,7 +46,7 @@ const BEHIND_MS = 5000;
 
 /** Does one step of a move. What it writes onto the placeholder is a compare-and-swap: a conflict means look again. */
 export const createMoveActor = (
-  { deps, transfers, startTransfer, usersOf }: MoveActorOptions,
+  { deps, transfers, startTransfer, inWords, usersOf }: MoveActorOptions,
   signal: AbortSignal,
 ): MoveActor => {
   const { client, clock } = deps;
@@ -80,7 +81,6 @@ export const createMoveActor = (
       signal,
     });
   };
-  const inWords = (text: string): string => text.replaceAll(HOME_PLACE, deps.clusterName);
   const say = (
     claim: PersistentVolumeClaim,
     type: 'Normal' | 'Warning',

@@ -7,8 +7,8 @@ type Status = NonNullable<VolumeReplica['status']>;
 export interface PlaceNames {
   /** Of what people wrote. */
   placeOf(name: string): string;
-  /** For people. */
-  nameOf(place: string): string;
+  /** A text for people, in which places go by their names. */
+  inWords(text: string): string;
   /** A VolumeReplica with places for names. */
   inPlaces(replica: VolumeReplica): VolumeReplica;
   /** A status with names for places. */
@@ -29,7 +29,7 @@ export const createPlaceNames = (clusterName: string, isPeer: (name: string) => 
   });
   return {
     placeOf,
-    nameOf,
+    inWords,
     inPlaces: ({ status, ...replica }) => {
       const spec = { ...replica.spec, peers: replica.spec.peers.map(placeOf) };
       return status === undefined

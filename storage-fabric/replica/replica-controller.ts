@@ -210,12 +210,19 @@ export const startReplicas = (
       deps.log.info('copies read from stores', { controller: 'storage.replica', volume: id, peers: told });
       await saveStatus(replica, { points: [...points] });
     }
-    for (const note of gone) deps.events.record(replica, { type: 'Warning', reason: 'CopyGone', note });
+    for (const note of gone.map((text) => names.inWords(text)))
+      deps.events.record(replica, { type: 'Warning', reason: 'CopyGone', note });
     for (const peer of told) stored.taken(id, peer);
   };
 
   const actor = createMoveActor(
-    { deps, transfers, startTransfer, usersOf: (claim, location) => users.at(claim, location) },
+    {
+      deps,
+      transfers,
+      startTransfer,
+      inWords: (text) => names.inWords(text),
+      usersOf: (claim, location) => users.at(claim, location),
+    },
     signal,
   );
 

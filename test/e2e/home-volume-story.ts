@@ -6,7 +6,7 @@ import { expect } from 'vitest';
 import { eventually, fluviactl } from '../support/fluviactl.ts';
 import { applyObjects } from '../support/objects.ts';
 import type { Testbed } from '../testbed/testbed.ts';
-import { CLAIM, database, expectWhole, openLedger, type Row } from './ledger.ts';
+import { CLAIM, database, expectWhole, openLedger } from './ledger.ts';
 
 export interface HomeVolumeStory {
   readonly testbed: Testbed;
@@ -21,17 +21,12 @@ const VOLUMES_NAMESPACE = 'fluvia-volumes';
 
 const seconds = (ms: number): number => Math.round(ms / 100) / 10;
 
-/** The story's chapters; each stands on the ones before it. */
-export const homeVolumeStory = ({ testbed, home, peer, report }: HomeVolumeStory) => {
+/** Tells it all. */
+export const homeVolumeStory = async ({ testbed, home, peer, report }: HomeVolumeStory): Promise<void> => {
   const ledger = openLedger(testbed, home, NAMESPACE);
-  const { ours, rows } = ledger;
-  let before: readonly Row[] = [];
-  /** Home's real PersistentVolume. */
-  let real = '';
-
   const atHome = (...args: readonly string[]): Promise<string> => testbed.kubectl(home, [...args]);
   const moveTo = async (place: string): Promise<void> => {
-    before = await rows();
+    const before = await ledger.rows();
     const began = Date.now();
     expect(await ledger.move(place)).toContain(`The volume is at ${place}`);
     const after = await ledger.writesAt(place, before, 60_000);
@@ -40,62 +35,40 @@ export const homeVolumeStory = ({ testbed, home, peer, report }: HomeVolumeStory
     expectWhole(after);
   };
 
-  return {
-    /** The first pod of a namespace that nobody opened stays at home, and so does its volume. */
-    async create(): Promise<void> {
-      const began = Date.now();
-      await applyObjects(testbed, home, [
-        { apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAMESPACE } },
-        database(NAMESPACE),
-      ]);
-      before = await ledger.writesAt(home, [], 90_000);
-      report(`volume at home: made, its pod writes after ${seconds(Date.now() - began)} s`);
-      const { name, annotations } = (await ledger.volume()).metadata;
-      expect(annotations['fluvia.dev/location']).toBe('@home');
-      const claim = ['-n', VOLUMES_NAMESPACE, 'get', 'pvc', name, '-o', 'jsonpath={.spec.volumeName}'];
-      real = await atHome(...claim);
-      const policy = ['-o', 'jsonpath={.spec.persistentVolumeReclaimPolicy}'];
-      expect(await atHome('get', 'pv', real, ...policy)).toBe('Retain');
-    },
+  // the first pod of a namespace that nobody opened stays at home, and so does its volume
+  let began = Date.now();
+  await applyObjects(testbed, home, [
+    { apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAMESPACE } },
+    database(NAMESPACE),
+  ]);
+  await ledger.writesAt(home, [], 90_000);
+  report(`volume at home: made, its pod writes after ${seconds(Date.now() - began)} s`);
+  const { name, annotations } = (await ledger.volume()).metadata;
+  expect(annotations['fluvia.dev/location']).toBe('@home');
+  const claim = ['-n', VOLUMES_NAMESPACE, 'get', 'pvc', name, '-o', 'jsonpath={.spec.volumeName}'];
+  const real = await atHome(...claim);
+  const policy = ['-o', 'jsonpath={.spec.persistentVolumeReclaimPolicy}'];
+  expect(await atHome('get', 'pv', real, ...policy)).toBe('Retain');
 
-    /** To the peer, with the namespace opened meanwhile, and back: no row is lost, none is written twice. */
-    async moveThereAndBack(): Promise<void> {
-      const kubeconfig = ['--kubeconfig', testbed.kubeconfigPath(home)];
-      await fluviactl(['offload', 'namespace', NAMESPACE, ...kubeconfig]);
-      await moveTo(peer);
-      await moveTo(home);
-    },
+  await fluviactl(['offload', 'namespace', NAMESPACE, '--kubeconfig', testbed.kubeconfigPath(home)]);
+  await moveTo(peer);
+  await moveTo(home);
 
-    /** With its claim both copies go, the real volume too. */
-    async remove(): Promise<void> {
-      const began = Date.now();
-      await ours('delete', 'statefulset', 'db');
-      await ours('delete', 'pvc', CLAIM);
-      await eventually(
-        'nothing of it is left at home',
-        async () => {
-          const claims = await atHome('-n', VOLUMES_NAMESPACE, 'get', 'pvc,job,secret', '-o', 'name');
-          const volumes = await atHome('get', 'pv', '-o', 'name');
-          const nodes = await atHome('get', 'nodes', '-o', 'jsonpath={.items[*].metadata.labels}');
-          const isLeft =
-            claims !== '' || volumes.includes(real) || /fluvia-v|fluvia.dev\/volume-/.test(volumes + nodes);
-          return isLeft ? undefined : true;
-        },
-        60_000,
-      );
-      await eventually(`nothing of it is left at ${peer}`, async () => {
-        const left = await testbed.kubectl(peer, [
-          '-n',
-          NAMESPACE,
-          'get',
-          'pvc,job,secret,pod',
-          '-o',
-          'name',
-        ]);
-        return /data-db-0|mover|db-0/.test(left) ? undefined : true;
-      });
-      report(`volume at home: gone everywhere after ${seconds(Date.now() - began)} s`);
-      await atHome('delete', 'namespace', NAMESPACE, '--timeout=120s');
-    },
-  };
+  began = Date.now();
+  await ledger.ours('delete', 'statefulset', 'db');
+  await ledger.ours('delete', 'pvc', CLAIM);
+  await eventually('nothing of it is left at home', async () => {
+    const claims = await atHome('-n', VOLUMES_NAMESPACE, 'get', 'pvc,job,secret', '-o', 'name');
+    const volumes = await atHome('get', 'pv', '-o', 'name');
+    const nodes = await atHome('get', 'nodes', '-o', 'jsonpath={.items[*].metadata.labels}');
+    const isLeft =
+      claims !== '' || volumes.includes(real) || /fluvia-v|fluvia.dev\/volume-/.test(volumes + nodes);
+    return isLeft ? undefined : true;
+  });
+  await eventually(`nothing of it is left at ${peer}`, async () => {
+    const left = await testbed.kubectl(peer, ['-n', NAMESPACE, 'get', 'pvc,job,secret,pod', '-o', 'name']);
+    return /data-db-0|mover|db-0/.test(left) ? undefined : true;
+  });
+  report(`volume at home: gone everywhere after ${seconds(Date.now() - began)} s`);
+  await atHome('delete', 'namespace', NAMESPACE, '--timeout=120s');
 };

@@ -86,6 +86,7 @@ const snapshotOf = (cluster: string): Promise<ClusterSnapshot> =>
   snapshotCluster((args) => testbed.kubectl(cluster, args));
 const nodeSnapshotOf = (cluster: string, node: string): Promise<string[]> =>
   snapshotNode(async (argv) => (await testbed.execNode(`${cluster}/${node}`, argv)).stdout);
+const report = (line: string): void => void process.stdout.write(`${line}\n`);
 const crossPairs = (): (readonly [LabPod, LabPod])[] =>
   pods.flatMap((from) => pods.filter((to) => to.cluster !== from.cluster).map((to) => [from, to] as const));
 
@@ -417,7 +418,6 @@ describe('offloading', () => {
 
 describe('a peer that is lost with its pods', () => {
   it('others start elsewhere, no ordinal runs twice, and one of each is left on its return', async () => {
-    const report = (line: string): void => void process.stdout.write(`${line}\n`);
     const drill = { testbed, home, peer: west, how: 'partition', ...REDUCED_SIZE, report } as const;
     report(partitionTable([await runPartitionDrill(drill)]));
   });
@@ -427,7 +427,6 @@ describe('a volume', () => {
   let story: ReturnType<typeof volumeStory>;
 
   it('is made at a peer, by a real provisioner, where its pod runs', async () => {
-    const report = (line: string): void => void process.stdout.write(`${line}\n`);
     const names = { home, source: east, target: west };
     story = volumeStory({ testbed, ...names, how: 'partition', times: REDUCED_TIMES, report });
     await story.create();
@@ -441,22 +440,13 @@ describe('a volume', () => {
 });
 
 describe('a volume at home', () => {
-  let story: ReturnType<typeof homeVolumeStory>;
-
-  it("is made by home's own class, where its pod runs", async () => {
-    const report = (line: string): void => void process.stdout.write(`${line}\n`);
-    story = homeVolumeStory({ testbed, home, peer: east, report });
-    await story.create();
-  });
-
-  it('moves to a peer and back without losing a row', () => story.moveThereAndBack());
-  it('goes with its claim, in both clusters', () => story.remove());
+  it("is made by home's own class, moves to a peer and back without losing a row, goes with its claim", () =>
+    homeVolumeStory({ testbed, home, peer: east, report }));
 });
 
 describe('kill -9 at seeded moments', () => {
   it('of peering, offloading and unpeering: the same state is reached', async () => {
     await fluviactl(['unpeer', east, '--kubeconfig', testbed.kubeconfigPath(home)]);
-    const report = (line: string): void => void process.stdout.write(`${line}\n`);
     report(
       killTable(
         await runKillDrill({ testbed, home, peer: east, steady: west, points: 3, seed: SEED, report }),
