@@ -121,6 +121,15 @@ export const RECORD_REQUESTS = collection(
   1024,
 );
 
+/** A commit record as its store tells it. `seal` is home's word that it is one: see `storage-fabric/record-seal.ts`. */
+export const StoredRecord = RecoveryPoint.omit({ peer: true }).extend({
+  seal: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
+});
+export type StoredRecord = z.infer<typeof StoredRecord>;
+
 /** Most records of one answer, the newest; `spec.keep` allows no more. */
 export const MOST_RECORDS = 1200;
 
@@ -129,10 +138,7 @@ export const RECORDS = collection(
   'store-records',
   z.object({
     attempt: z.number().int().min(0),
-    records: z
-      .array(RecoveryPoint.omit({ peer: true }))
-      .max(MOST_RECORDS)
-      .optional(),
+    records: z.array(StoredRecord).max(MOST_RECORDS).optional(),
     refused: z.object({ reason: z.string().max(128), message: z.string().max(1024) }).optional(),
   }),
   10_000,

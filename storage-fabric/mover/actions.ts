@@ -5,6 +5,8 @@ import type { CommitRecord } from '../../api/commit-record.ts';
 import { ERROR_CODES, FluviaError } from '../../api/errors.ts';
 import { keptPoints } from '../../api/recovery-points.ts';
 import type { Clock } from '../../runtime/clock.ts';
+import type { FrontUsage } from '../store/front-client.ts';
+import { recordSeal } from '../record-seal.ts';
 import { removeSnapshots, takePicture } from './filesystem-snapshot.ts';
 import { backupArguments, parseRootTag, resticTime, restoreArguments, rootTag } from './plan-restic.ts';
 import type { Repository } from './repository.ts';
@@ -15,19 +17,21 @@ import { EMPTY_MARK, type MoverProgress, type TransferFile } from './transfer-fi
 export interface MoverWorld {
   readonly transfer: TransferFile;
   readonly volume: string;
+  /** The volume's key, a secret. */
+  readonly key: string;
   /** A folder of the mover's own. */
   readonly work: string;
   readonly restic: Restic;
   readonly repository: Repository;
   readonly store: StoreClient;
-  /** What the front had counted for the volume when the mover began. */
-  readonly receivedBefore: number;
+  /** What the front had counted for the volume when the mover began; rejects when the store can't be used. */
+  readonly begun: Promise<FrontUsage>;
   readonly clock: Clock;
   readonly onProgress: (progress: MoverProgress) => void;
 }
 
 /** What home learns of a copy. */
-export type CopyResult = Omit<CommitRecord, 'volume' | 'epoch' | 'sequence'>;
+export type CopyResult = Omit<CommitRecord, 'volume' | 'epoch' | 'sequence' | 'seal'>;
 
 const bad = (message: string): FluviaError =>
   new FluviaError(ERROR_CODES.BAD_INPUT, message, { kind: 'terminal' });
@@ -44,18 +48,19 @@ const emptyFolder = (work: string): string => {
 export const backup = async (world: MoverWorld): Promise<CopyResult> => {
   const { transfer, volume, restic, repository, store, clock } = world;
   await removeSnapshots(volume);
-  // a parent says that there is one
-  if (transfer.parentSnapshotID === undefined) await repository.ensure();
   const { mode, uid, gid } = statSync(volume);
   const cut = clock.now();
   const picture = await takePicture(volume, transfer.sequence);
   let removal: Promise<void> | undefined;
   try {
+    const before = await world.begun;
     const isEmpty = readdirSync(picture.folder).length === 0;
     if (isEmpty && transfer.mayBeEmpty !== true)
       throw bad(
         'the volume is empty, and its earlier copies are not: if that is right, write something first',
       );
+    // a parent says that there is one
+    if (transfer.parentSnapshotID === undefined) await repository.ensure();
     const summary = await restic.run(
       backupArguments({
         tag: rootTag({ mode, uid, gid }),
@@ -76,11 +81,12 @@ export const backup = async (world: MoverWorld): Promise<CopyResult> => {
       cutAt: cut.toISOString(),
       bytesScanned: summary.bytes,
       // a front that was started anew in between counts from nought
-      bytesSent: Math.max(summary.bytesAdded, usage.received - world.receivedBefore),
+      bytesSent: Math.max(summary.bytesAdded, usage.received - before.received),
     };
     const { volume: id, epoch, sequence } = transfer;
     const salvage = transfer.salvage === true ? { salvage: true } : {};
-    await store.writeCommit({ ...result, ...salvage, volume: id, epoch, sequence });
+    const record = { ...result, ...salvage, volume: id, epoch, sequence };
+    await store.writeCommit({ ...record, seal: recordSeal(world.key, record) });
     return result;
   } finally {
     await (removal ?? removeSnapshots(volume));
@@ -93,6 +99,7 @@ export const restore = async (world: MoverWorld): Promise<object> => {
   const { snapshotID } = transfer;
   if (snapshotID === undefined) throw bad('a restore names a snapshot');
   await removeSnapshots(volume);
+  await world.begun;
   const { tree, tags = [] } = await repository.snapshot(snapshotID);
   if (transfer.treeHash !== undefined && transfer.treeHash !== tree)
     throw bad(`snapshot ${snapshotID} has tree ${tree}, the recovery point ${transfer.treeHash}`);
@@ -113,6 +120,7 @@ export const restore = async (world: MoverWorld): Promise<object> => {
 export const maintain = async (world: MoverWorld): Promise<object> => {
   const { transfer, restic, repository, store, volume } = world;
   await removeSnapshots(volume);
+  await world.begun;
   await repository.ensure();
   await restic.text(['unlock', '--remove-all']);
   await restic.text(['repair', 'index']);

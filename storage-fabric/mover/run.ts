@@ -61,6 +61,7 @@ export const runMover = async (paths: MoverPaths = PATHS): Promise<number> => {
     const read = (name: string): string => readFileSync(join(paths.transfer, name), 'utf8');
     const transfer = TransferFile.parse(JSON.parse(read('transfer.json')));
     const token = read('token');
+    const key = read('key');
     mkdirSync(paths.work, { recursive: true, mode: 0o700 });
     const repositoryFile = join(paths.work, 'repository');
     writeFileSync(repositoryFile, `rest:${transfer.repository}`, { mode: 0o600 });
@@ -72,8 +73,12 @@ export const runMover = async (paths: MoverPaths = PATHS): Promise<number> => {
       signal: stop.signal,
     });
     // a store that can't be used says so here, where restic would try again for a quarter of an hour
-    const usage = await store.usage();
-    before = usage.lastError;
+    const begun = store.usage().then((usage) => {
+      before = usage.lastError;
+      return usage;
+    });
+    // awaited once the volume is ready
+    begun.catch(() => undefined);
     const restic = createRestic({
       repositoryFile,
       passwordFile: join(paths.transfer, 'key'),
@@ -89,9 +94,10 @@ export const runMover = async (paths: MoverPaths = PATHS): Promise<number> => {
       volume: paths.volume,
       work: paths.work,
       restic,
-      repository: createRepository(store, restic, read('key')),
+      repository: createRepository(store, restic, key),
+      key,
       store,
-      receivedBefore: usage.received,
+      begun,
       clock: systemClock,
       onProgress: (progress) => {
         if (systemClock.monotonicMs() - last < 900) return;

@@ -1,14 +1,16 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Links } from '../../api/link.ts';
-import { RECORD_REQUESTS, RECORDS, STORE } from '../../api/storage-collections.ts';
+import { RECORD_REQUESTS, RECORDS, STORE, type StoredRecord } from '../../api/storage-collections.ts';
 import type { RecoveryPoint, VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { createFakeLinks, createFakePeer, type FakePeer } from '../../test/kube/fake-links.ts';
+import { recordSeal } from '../record-seal.ts';
 import { learnPoints } from './learn-points.ts';
 import { createStoredPoints, type StoredPoints } from './stored-points.ts';
 
 const ID = 'v0123456789abcdef';
-const record = (sequence: number): Omit<RecoveryPoint, 'peer'> => ({
+const KEY = 'a key of home';
+const unsealed = (sequence: number): Omit<RecoveryPoint, 'peer'> => ({
   epoch: 1,
   sequence,
   snapshotID: 'a'.repeat(64),
@@ -18,6 +20,10 @@ const record = (sequence: number): Omit<RecoveryPoint, 'peer'> => ({
   bytesScanned: 1,
   bytesSent: 1,
 });
+const record = (sequence: number): StoredRecord => {
+  const said = unsealed(sequence);
+  return { ...said, seal: recordSeal(KEY, { ...said, volume: ID }) };
+};
 const place = {
   epoch: 1,
   location: 'east',
@@ -67,7 +73,7 @@ describe('the list of points', () => {
       spec: { peers: ['west'], keep: 3 },
       status: points === undefined ? {} : { points },
     } as unknown as VolumeReplica;
-    const learned = learnPoints(stored, () => revision, { id: ID, replica, place, doubts });
+    const learned = learnPoints(stored, () => revision, { id: ID, replica, place, doubts, key: KEY });
     if (learned.points !== undefined) ({ points } = learned);
     for (const peer of learned.told) stored.taken(ID, peer);
     return learned;
@@ -146,6 +152,21 @@ describe('the list of points', () => {
     expect(listed()).toEqual([4]);
     west.setUp(false);
     expect(learn(2).asked.size).toBe(0);
+  });
+
+  it('has no copy that a store made up, or gave another number', () => {
+    learnAll([1]);
+    learn(1);
+    const told = [record(1), unsealed(2), { ...record(3), snapshotID: 'c'.repeat(64) }, record(4)];
+    west.tell(RECORDS).set(ID, {
+      attempt: question()?.attempt ?? -1,
+      records: [...told, { ...record(4), sequence: 5 }],
+    });
+    expect(learn(1).forged[0]).toContain('3 copies that no mover of this cluster wrote');
+    expect(points?.map((point) => [point.sequence, Object.hasOwn(point, 'seal')])).toEqual([
+      [4, false],
+      [1, false],
+    ]);
   });
 
   it('says when the newest copy is gone, and nothing of a prune', () => {

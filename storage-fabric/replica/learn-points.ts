@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { RecoveryPoint, VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
+import { isSealed } from '../record-seal.ts';
 import type { VolumePlace } from '../volumes/plan-volume.ts';
-import { listedPoints, newestAt, withStored } from './plan-points.ts';
+import { isSame, listedPoints, newestAt, withStored } from './plan-points.ts';
 import type { StoredPoints } from './stored-points.ts';
 
 /** What stores told of a volume's copies. */
@@ -14,10 +15,9 @@ export interface Learned {
   readonly points: readonly RecoveryPoint[] | undefined;
   /** Newest copies that their store has lost, in words. */
   readonly gone: readonly string[];
+  /** Stores that told of copies which no mover of home wrote, in words. */
+  readonly forged: readonly string[];
 }
-
-/** Before anybody was asked. */
-export const NOTHING_LEARNED: Learned = { asked: new Set(), told: [], points: undefined, gone: [] };
 
 export interface LearnWorld {
   readonly id: string;
@@ -25,6 +25,8 @@ export interface LearnWorld {
   readonly place: VolumePlace;
   /** Raised when the end of a mover leaves open what its store holds. */
   readonly doubts: number;
+  /** The volume's key: a store is believed only what was sealed with it, or what home knew by itself. */
+  readonly key: string;
 }
 
 /**
@@ -35,12 +37,13 @@ export interface LearnWorld {
 export const learnPoints = (
   stored: StoredPoints,
   revision: (peer: string) => number,
-  { id, replica, place, doubts }: LearnWorld,
+  { id, replica, place, doubts, key }: LearnWorld,
 ): Learned => {
   const known = replica.status?.points;
   const asked = new Set<string>();
   const told: string[] = [];
   const gone: string[] = [];
+  const forged: string[] = [];
   let points: readonly RecoveryPoint[] = known ?? [];
   for (const peer of new Set([...replica.spec.peers, ...points.map((point) => point.peer)])) {
     const links = `${revision(peer)}/${revision(place.location)}`;
@@ -49,7 +52,16 @@ export const learnPoints = (
     if (state.is === 'asked') asked.add(peer);
     if (state.is !== 'told') continue;
     const before = newestAt(points, peer);
-    points = withStored(points, peer, state.points, place.epoch, listedPoints(replica.spec.keep));
+    const believed = state.points.filter(
+      (record) =>
+        isSealed(key, { ...record, volume: id }) ||
+        points.some((point) => isSame(point, { peer, epoch: record.epoch, sequence: record.sequence })),
+    );
+    if (believed.length < state.points.length)
+      forged.push(
+        `the store of peer ${peer} names ${state.points.length - believed.length} copies that no mover of this cluster wrote: they are passed over`,
+      );
+    points = withStored(points, peer, believed, place.epoch, listedPoints(replica.spec.keep));
     told.push(peer);
     // a prune never takes the newest
     if (before !== undefined && !points.includes(before))
@@ -58,5 +70,5 @@ export const learnPoints = (
       );
   }
   const isNews = told.length > 0 && !isDeepStrictEqual(known, points);
-  return { asked, told, points: isNews ? points : undefined, gone };
+  return { asked, told, points: isNews ? points : undefined, gone, forged };
 };

@@ -4,7 +4,8 @@ import type { RecoveryPoint, VolumeReplica } from '../../api/v1alpha1/volume-rep
 
 type PointId = Pick<RecoveryPoint, 'peer' | 'epoch' | 'sequence'>;
 
-const isSame = (a: PointId, b: PointId): boolean =>
+/** Whether two are one copy in one store. */
+export const isSame = (a: PointId, b: PointId): boolean =>
   a.peer === b.peer && a.epoch === b.epoch && a.sequence === b.sequence;
 
 /** Those from which a volume may go on come first: what is on top is the newest copy that counts. */
@@ -73,7 +74,7 @@ export const mustPrune = (
 const MOST_SEQUENCE = 10 ** 14;
 
 /** A record as a store tells it. */
-export type StoredPoint = Omit<RecoveryPoint, 'peer'>;
+export type StoredPoint = Omit<RecoveryPoint, 'peer'> & { readonly seal?: string | undefined };
 
 /**
  * Points with those of `peer` replaced by what its store has. What home knew of a point stays: that it is a tail was not
@@ -88,7 +89,7 @@ export const withStored = (
 ): readonly RecoveryPoint[] => {
   const theirs = stored
     .filter((record) => record.epoch <= epoch && record.sequence <= MOST_SEQUENCE)
-    .map((record): RecoveryPoint => {
+    .map(({ seal: _seal, ...record }): RecoveryPoint => {
       const told = { peer, ...record };
       return points.find((point) => isSame(point, told)) ?? told;
     });

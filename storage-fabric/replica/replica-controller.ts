@@ -3,16 +3,12 @@ import { TWINS } from '../../api/collections.ts';
 import type { Links } from '../../api/link.ts';
 import { STORE } from '../../api/storage-collections.ts';
 import { STORAGE_ANNOTATIONS, volumeNodeLabel } from '../../api/storage-names.ts';
-import {
-  VolumeReplicaKind,
-  type RecoveryPoint,
-  type VolumeReplica,
-} from '../../api/v1alpha1/volume-replica.ts';
+import type { RecoveryPoint, VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import { equalJson } from '../../runtime/kube/apply.ts';
 import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
-import { isConflict, isNotFound } from '../../runtime/kube/errors.ts';
-import { fluviaResource, PERSISTENT_VOLUME, POD } from '../../runtime/kube/resources.ts';
+import { isConflict } from '../../runtime/kube/errors.ts';
+import { PERSISTENT_VOLUME, POD } from '../../runtime/kube/resources.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import type { Pod } from '../../runtime/kube/types.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
@@ -20,33 +16,22 @@ import { FIELD_MANAGER, idOfClaim, idOfVolume, isOurs, type HomeVolumes } from '
 import { recordOf } from '../volumes/plan-source.ts';
 import { isSettled } from '../volumes/plan-swap.ts';
 import { placeOf, type VolumePlace } from '../volumes/plan-volume.ts';
-import { learnPoints, NOTHING_LEARNED, type Learned } from './learn-points.ts';
+import { openCopyBooks, pointOf } from './copy-books.ts';
 import { createMoveActor } from './move-actor.ts';
 import { moveEndOf, moveNoteOf, type MoveEnd, type MoveNote, type MoveProgress } from './move-note.ts';
-import { createPlaceNames } from './place-names.ts';
 import { lossText, planMove, type MoveWorld } from './plan-move.ts';
-import { listedPoints, prunedPoints, salvageSince, withPoint } from './plan-points.ts';
-import { attemptAfter, circumstances, planReplica, type Attempt } from './plan-replica.ts';
-import { createStoredPoints } from './stored-points.ts';
+import { listedPoints, salvageSince, withPoint } from './plan-points.ts';
+import { planReplica } from './plan-replica.ts';
+import { openReplicas } from './replica-objects.ts';
 import { openTargets } from './targets.ts';
 import { createSequences } from './sequences.ts';
 import { createTransfers, type TransferState, type TransferWish } from './transfers.ts';
-import { volumeKey } from './volume-keys.ts';
 import { openVolumeUsers } from './volume-users.ts';
 
-const REPLICA = fluviaResource(VolumeReplicaKind.kind, VolumeReplicaKind.plural, true);
-const BY_CLAIM = 'storage/claim';
 const LOOK_AGAIN_MS = 3000;
 /** While home's PersistentVolume is made anew. */
 const SWAP_MS = 500;
 const DEADLINE_SECONDS = 6 * 3600;
-
-/** What the leader remembers of one volume's movers. */
-interface Memory {
-  readonly attempts: Map<string, Attempt>;
-  /** Movers whose end leaves open what their store holds now. */
-  doubts: number;
-}
 
 /** Whether a mover is the one that this step of the move wants, and not a copy or a leftover of an earlier step. */
 const isOfStage = ({ wish }: TransferState, note: MoveNote | undefined, place: VolumePlace): boolean =>
@@ -73,39 +58,16 @@ export const startReplicas = (
 ): void => {
   const { client, clock } = deps;
   const queue = createWorkQueue({ clock });
-  const replicas = deps.informers.for<VolumeReplica>(REPLICA);
+  const replicas = openReplicas(deps, home, signal);
+  const { names } = replicas;
   const pods = deps.informers.for<Pod>(POD);
-  const memories = new Map<string, Memory>();
-  const names = createPlaceNames(deps.clusterName, (name) => home.peers.get(undefined, name) !== undefined);
   const transfers = createTransfers(links, clock, (volume) => queue.add(volume));
 
-  replicas.addIndexers({
-    [BY_CLAIM]: ({ metadata, spec }) => [`${metadata.namespace ?? ''}/${spec.claimName}`],
-  });
   const targets = openTargets(home, links);
   const users = openVolumeUsers(pods, home);
-
-  const stored = createStoredPoints(links, clock, targets.revision, (volume) => queue.add(volume));
+  const onChange = (volume: string): void => queue.add(volume);
+  const books = openCopyBooks({ deps, links, targets, transfers, replicas, onChange }, signal);
   const numbers = createSequences(client, home, signal);
-
-  const claimKey = ({ metadata }: PersistentVolumeClaim): string =>
-    `${metadata.namespace ?? ''}/${metadata.name}`;
-  const memoryOf = (id: string): Memory => {
-    const known = memories.get(id) ?? { attempts: new Map(), doubts: 0 };
-    memories.set(id, known);
-    return known;
-  };
-  const replicasOf = (claim: PersistentVolumeClaim): readonly VolumeReplica[] =>
-    replicas
-      .byIndex(BY_CLAIM, claimKey(claim))
-      .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
-      // The oldest counts: it has the recovery points.
-      .toSorted(
-        (a, b) =>
-          (a.metadata.creationTimestamp ?? '').localeCompare(b.metadata.creationTimestamp ?? '') ||
-          (a.metadata.name < b.metadata.name ? -1 : 1),
-      )
-      .map((replica) => names.inPlaces(replica));
 
   const isOffered = (id: string): boolean =>
     home.nodes
@@ -115,34 +77,13 @@ export const startReplicas = (
           metadata.deletionTimestamp === undefined && metadata.labels?.[volumeNodeLabel(id)] !== undefined,
       );
 
-  const saveStatus = async (
-    replica: VolumeReplica,
-    change: Partial<NonNullable<VolumeReplica['status']>>,
-  ): Promise<void> => {
-    const status = names.inNames({ ...replica.status, ...change });
-    if (equalJson(names.inNames(replica.status ?? {}), status)) return;
-    // With the version that was read: a point that was just written must not be lost to an older picture.
-    const { name, namespace, uid, resourceVersion } = replica.metadata;
-    const manifest = { metadata: { name, namespace, uid, resourceVersion }, status };
-    await client
-      .apply(REPLICA, manifest, { fieldManager: FIELD_MANAGER, subresource: 'status', force: true, signal })
-      .catch((error: unknown) => {
-        if (!isNotFound(error)) throw error;
-      });
-  };
-
-  const pointOf = ({ wish, result }: TransferState): RecoveryPoint | undefined =>
-    result === undefined
-      ? undefined
-      : { peer: wish.target, epoch: wish.epoch, sequence: wish.sequence, ...result };
-
   const startTransfer = async (
     claim: PersistentVolumeClaim,
     wish: Omit<TransferWish, 'id' | 'key' | 'namespace' | 'claimName' | 'deadlineSeconds'>,
   ): Promise<void> => {
     if (wish.action !== 'restore') await numbers.use(wish.volume, wish.sequence);
-    stored.drop(wish.volume, wish.target);
-    const key = await volumeKey(deps, wish.volume, signal);
+    books.begin(wish.volume, wish.target);
+    const key = await books.keyOf(wish.volume);
     const stamp = clock.now().getTime().toString(36);
     transfers.start({
       ...wish,
@@ -152,67 +93,6 @@ export const startReplicas = (
       claimName: claim.metadata.name,
       deadlineSeconds: DEADLINE_SECONDS,
     });
-  };
-
-  /** Takes a finished copy into the books. */
-  const settle = async (
-    id: string,
-    state: TransferState,
-    replica: VolumeReplica | undefined,
-  ): Promise<void> => {
-    const { wish } = state;
-    const memory = memoryOf(id);
-    const failed = state.phase === 'failed';
-    const before = memory.attempts.get(wish.target);
-    const target = targets.of(wish.namespace).get(wish.target);
-    const attempt = attemptAfter(clock.now().getTime(), wish.action, before, {
-      failed,
-      cutAt: state.result?.cutAt,
-      message: `${wish.action} to ${wish.target}: ${state.message ?? ''}`.slice(0, 900),
-      with: replica === undefined ? '' : circumstances(replica, wish, target),
-    });
-    if (replica !== undefined) {
-      const points = replica.status?.points ?? [];
-      const { keep } = replica.spec;
-      const isPruned = wish.action === 'maintain' && !failed;
-      await saveStatus(replica, {
-        lastAttemptAt: clock.now().toISOString(),
-        lastError: failed ? attempt?.message : undefined,
-        points: [
-          ...(isPruned
-            ? prunedPoints(points, wish.target, wish.keep ?? keep, wish.salvageSince)
-            : withPoint(points, wish.action === 'backup' ? pointOf(state) : undefined, listedPoints(keep))),
-        ],
-      });
-    }
-    // once it is written: this is not done again
-    if (attempt === undefined) memory.attempts.delete(wish.target);
-    else memory.attempts.set(wish.target, attempt);
-    if (failed || wish.action === 'maintain') memory.doubts += 1;
-    transfers.end(id);
-    deps.log.info('mover ended', {
-      controller: 'storage.replica',
-      volume: id,
-      action: wish.action,
-      peer: wish.target,
-      phase: state.phase,
-      bytesSent: state.result?.bytesSent,
-      message: state.message,
-    });
-  };
-
-  const takeLearned = async (
-    id: string,
-    replica: VolumeReplica,
-    { points, told, gone }: Learned = NOTHING_LEARNED,
-  ): Promise<void> => {
-    if (points !== undefined) {
-      deps.log.info('copies read from stores', { controller: 'storage.replica', volume: id, peers: told });
-      await saveStatus(replica, { points: [...points] });
-    }
-    for (const note of gone.map((text) => names.inWords(text)))
-      deps.events.record(replica, { type: 'Warning', reason: 'CopyGone', note });
-    for (const peer of told) stored.taken(id, peer);
   };
 
   const actor = createMoveActor(
@@ -266,14 +146,14 @@ export const startReplicas = (
     const state = transfers.get(id);
     const isForeign = state !== undefined && !isOfStage(state, note, place);
     // A move goes before the copies; one that is under way ends first.
-    if (note !== undefined && (isForeign || state?.phase === 'failed')) memoryOf(id).doubts += 1;
+    if (note !== undefined && (isForeign || state?.phase === 'failed')) books.doubt(id);
     if (note !== undefined && isForeign) transfers.end(id);
     const point = state === undefined ? undefined : pointOf(state);
     const isCopying = !isForeign && (note?.stage === 'copy' || note?.stage === 'salvage');
     if (isCopying && state?.phase === 'succeeded' && point !== undefined && replica !== undefined) {
       const listed = note.stage === 'salvage' ? { ...point, salvage: true } : point;
       const points = withPoint(replica.status?.points ?? [], listed, listedPoints(replica.spec.keep));
-      await saveStatus(replica, { points: [...points], lastAttemptAt: clock.now().toISOString() });
+      await replicas.save(replica, { points: [...points], lastAttemptAt: clock.now().toISOString() });
     }
     const asked = claim.metadata.annotations?.[STORAGE_ANNOTATIONS.moveTo];
     const world: MoveWorld = {
@@ -315,7 +195,6 @@ export const startReplicas = (
     why: string,
     asked: ReadonlySet<string>,
   ): Promise<ReconcileResult> => {
-    const memory = memoryOf(id);
     const plan = planReplica({
       now: clock.now().getTime(),
       replica,
@@ -325,12 +204,12 @@ export const startReplicas = (
       isSourceUp: place !== undefined && links.get(place.location)?.isUp() === true,
       isBusy: transfers.get(id) !== undefined || transfers.isEnding(id),
       asked,
-      attempts: memory.attempts,
+      attempts: books.attempts(id),
       lastSequence: numbers.last(id),
     });
     const now = clock.now().toISOString();
     const end = volume === undefined ? undefined : moveEndOf(volume);
-    await saveStatus(replica, {
+    await replicas.save(replica, {
       volume: id,
       ...(place === undefined ? {} : { epoch: place.epoch, location: place.location }),
       conditions: [plan.condition, ...(end?.ok === true ? [movedCondition(end)] : [])].reduce(
@@ -367,21 +246,17 @@ export const startReplicas = (
     const volume = home.volumeOf(id);
     if (claim === undefined) {
       transfers.end(id);
-      stored.drop(id);
+      books.forget(id);
       numbers.forget(id);
-      memories.delete(id);
       return {};
     }
     // Home's PersistentVolume is being made anew with another source: nothing is decided, nothing written meanwhile.
     if (volume === undefined && (claim.spec.volumeName ?? '') !== '') return { requeueAfterMs: SWAP_MS };
     if (volume !== undefined && isChanging(id, volume)) return { requeueAfterMs: SWAP_MS };
-    const [replica, ...others] = replicasOf(claim);
+    const [replica, ...others] = replicas.of(claim);
     for (const other of others) {
       const message = `VolumeReplica ${replica?.metadata.name ?? ''} copies claim ${claim.metadata.name} already: name all peers in that one, and delete this`;
-      const wanted = { type: 'Ready', status: 'False', reason: 'Duplicate', message } as const;
-      await saveStatus(other, {
-        conditions: setCondition(other.status?.conditions ?? [], wanted, clock.now().toISOString()),
-      });
+      await replicas.refuse(other, 'Duplicate', message);
     }
     const place = volume === undefined ? undefined : placeOf(volume);
     const state = transfers.get(id);
@@ -389,24 +264,21 @@ export const startReplicas = (
       const isStale = place === undefined || place.epoch !== state.wish.epoch || replica === undefined;
       if (isStale) {
         transfers.end(id);
-        memoryOf(id).doubts += 1;
+        books.doubt(id);
       } else if (state.phase === 'succeeded' || state.phase === 'failed') {
-        await settle(id, state, replica);
+        await books.settle(id, state, replica);
         // with what was just written
         return { requeueAfterMs: 300 };
       }
     }
     let asked: ReadonlySet<string> = new Set();
-    if (replica === undefined) stored.drop(id);
-    else if (place !== undefined) {
-      const isBusy = transfers.get(id) !== undefined || transfers.isEnding(id);
-      const learned = isBusy
-        ? undefined
-        : learnPoints(stored, targets.revision, { id, replica, place, doubts: memoryOf(id).doubts });
-      await takeLearned(id, replica, learned);
+    const isBusy = transfers.get(id) !== undefined || transfers.isEnding(id);
+    if (replica === undefined) books.close(id);
+    else if (place !== undefined && !isBusy) {
+      const learned = await books.learn(id, replica, place);
       // with what was just written
-      if (learned?.points !== undefined) return { requeueAfterMs: 300 };
-      if (learned !== undefined) ({ asked } = learned);
+      if (learned.isNews) return { requeueAfterMs: 300 };
+      ({ asked } = learned);
     }
     let result: ReconcileResult = {};
     if (volume !== undefined && place !== undefined) {
@@ -429,11 +301,6 @@ export const startReplicas = (
     return times.length === 0 ? {} : { requeueAfterMs: Math.min(...times) };
   };
 
-  const idOfReplica = ({ metadata, spec }: VolumeReplica): readonly string[] => {
-    const claim = home.claims.get(metadata.namespace, spec.claimName);
-    return claim !== undefined && isOurs(claim) ? [idOfClaim(claim)] : [];
-  };
-
   links.onLink((link) => {
     const all = (): void => home.ids().forEach((id) => queue.add(id));
     link.onStateChange(all);
@@ -441,20 +308,6 @@ export const startReplicas = (
     link.follow(TWINS).onChange(all);
   });
 
-  /** A VolumeReplica whose claim isn't there says so. */
-  const judgeOrphans = async (): Promise<void> => {
-    for (const replica of replicas.list().filter((one) => idOfReplica(one).length === 0)) {
-      const claim = home.claims.get(replica.metadata.namespace, replica.spec.claimName);
-      const message =
-        claim === undefined
-          ? `there is no PersistentVolumeClaim ${replica.spec.claimName} in namespace ${replica.metadata.namespace ?? ''}: kubectl get pvc`
-          : `claim ${replica.spec.claimName} is of class ${claim.spec.storageClassName ?? '(none)'}: only volumes of class fluvia can be copied`;
-      const wanted = { type: 'Ready', status: 'False', reason: 'NoVolume', message } as const;
-      await saveStatus(replica, {
-        conditions: setCondition(replica.status?.conditions ?? [], wanted, clock.now().toISOString()),
-      });
-    }
-  };
   const ORPHANS = 'orphans';
 
   void runController(
@@ -464,14 +317,14 @@ export const startReplicas = (
       sources: [
         watchSource(home.claims, ({ object }) => [
           ...(isOurs(object) ? [idOfClaim(object)] : []),
-          ...(replicas.byIndex(BY_CLAIM, claimKey(object)).length > 0 ? [ORPHANS] : []),
+          ...(replicas.of(object).length > 0 ? [ORPHANS] : []),
         ]),
         // Whoever is no peer any more, is paused or cordoned.
         watchSource(home.peers, ({ type, object, old }) =>
           type === 'updated' && equalJson(old.spec, object.spec) ? [] : home.ids(),
         ),
         watchSource(home.volumes, ({ object }) => [idOfVolume(object)]),
-        watchSource(replicas, ({ object }) => [...idOfReplica(object), ORPHANS]),
+        watchSource(replicas.informer, ({ object }) => [...replicas.idsOf(object), ORPHANS]),
         watchSource(pods, ({ object }) =>
           (object.spec.volumes ?? []).flatMap(({ persistentVolumeClaim }) => {
             const name = persistentVolumeClaim?.claimName;
@@ -482,7 +335,7 @@ export const startReplicas = (
       ],
       reconcile: async (key) => {
         if (key !== ORPHANS) return reconcile(key);
-        await judgeOrphans();
+        await replicas.refuseOrphans();
         return undefined;
       },
       log: deps.log,

@@ -178,9 +178,7 @@ describe('a VolumeReplica', () => {
     const [newest = 0] = before;
     // a mover wrote its record, and its word got lost
     const [key, order] = await grant(west, east, 'backup');
-    const { phase: _, ...lost } = copied(order.sequence);
-    const record = { ...lost.result, epoch: order.epoch, sequence: order.sequence };
-    stage.stores.set('west', id, [...stage.stores.of('west', id), record]);
+    stage.stores.add('west', order, copied(order.sequence).result);
     await finish(west, east, key, { phase: 'Failed', reason: 'TimedOut', message: 'no word came' });
     await until('the copy is listed all the same', async () => (await listed())[0] === order.sequence);
     expect(order.sequence).toBeGreaterThan(newest);
@@ -209,8 +207,7 @@ describe('a VolumeReplica', () => {
     expect(await listed()).not.toContain(order.sequence);
     leader.abort();
     const { result } = copied(order.sequence);
-    const record = { ...result, epoch: order.epoch, sequence: order.sequence };
-    stage.stores.set('west', id, [...stage.stores.of('west', id), record]);
+    stage.stores.add('west', order, result);
     await lead();
     await until('the copy is listed', async () => (await listed())[0] === order.sequence);
     const [again, next] = await grant(west, east, 'backup');

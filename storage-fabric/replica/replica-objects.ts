@@ -1,0 +1,101 @@
+import { setCondition } from '../../api/conditions.ts';
+import { VolumeReplicaKind, type VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
+import type { ControllerDeps } from '../../runtime/deps.ts';
+import { equalJson } from '../../runtime/kube/apply.ts';
+import { isNotFound } from '../../runtime/kube/errors.ts';
+import type { Informer } from '../../runtime/kube/informer.ts';
+import { fluviaResource } from '../../runtime/kube/resources.ts';
+import type { PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
+import { FIELD_MANAGER, idOfClaim, isOurs, type HomeVolumes } from '../volumes/home-volumes.ts';
+import { createPlaceNames, type PlaceNames } from './place-names.ts';
+
+const REPLICA = fluviaResource(VolumeReplicaKind.kind, VolumeReplicaKind.plural, true);
+const BY_CLAIM = 'storage/claim';
+
+/** VolumeReplicas as the leader reads and writes them: within, this cluster goes by the place that it is, not by its name. */
+export interface ReplicaObjects {
+  readonly informer: Informer<VolumeReplica>;
+  readonly names: PlaceNames;
+  /** Those of a claim; the first counts. */
+  of(claim: PersistentVolumeClaim): readonly VolumeReplica[];
+  /** The volume that one is about: its ID, or none. */
+  idsOf(replica: VolumeReplica): readonly string[];
+  /** @throws a conflict when it isn't the version that was read. */
+  save(replica: VolumeReplica, change: Partial<NonNullable<VolumeReplica['status']>>): Promise<void>;
+  /** Says why one copies nothing. */
+  refuse(replica: VolumeReplica, reason: string, message: string): Promise<void>;
+  /** Those whose claim isn't there, or isn't one of ours, say so. */
+  refuseOrphans(): Promise<void>;
+}
+
+const claimKey = ({ metadata }: PersistentVolumeClaim): string =>
+  `${metadata.namespace ?? ''}/${metadata.name}`;
+
+/** Opens them. */
+export const openReplicas = (
+  { client, clock, informers, clusterName }: ControllerDeps,
+  home: HomeVolumes,
+  signal: AbortSignal,
+): ReplicaObjects => {
+  const informer = informers.for<VolumeReplica>(REPLICA);
+  informer.addIndexers({
+    [BY_CLAIM]: ({ metadata, spec }) => [`${metadata.namespace ?? ''}/${spec.claimName}`],
+  });
+  const names = createPlaceNames(clusterName, (name) => home.peers.get(undefined, name) !== undefined);
+
+  const save: ReplicaObjects['save'] = async (replica, change) => {
+    const status = names.inNames({ ...replica.status, ...change });
+    if (equalJson(names.inNames(replica.status ?? {}), status)) return;
+    // With the version that was read: a point that was just written must not be lost to an older picture.
+    const { name, namespace, uid, resourceVersion } = replica.metadata;
+    const manifest = { metadata: { name, namespace, uid, resourceVersion }, status };
+    await client
+      .apply(REPLICA, manifest, { fieldManager: FIELD_MANAGER, subresource: 'status', force: true, signal })
+      .catch((error: unknown) => {
+        if (!isNotFound(error)) throw error;
+      });
+  };
+  const refuse: ReplicaObjects['refuse'] = (replica, reason, message) =>
+    save(replica, {
+      conditions: setCondition(
+        replica.status?.conditions ?? [],
+        { type: 'Ready', status: 'False', reason, message },
+        clock.now().toISOString(),
+      ),
+    });
+  const idsOf: ReplicaObjects['idsOf'] = ({ metadata, spec }) => {
+    const claim = home.claims.get(metadata.namespace, spec.claimName);
+    return claim !== undefined && isOurs(claim) ? [idOfClaim(claim)] : [];
+  };
+
+  return {
+    informer,
+    names,
+    idsOf,
+    save,
+    refuse,
+    of: (claim) =>
+      informer
+        .byIndex(BY_CLAIM, claimKey(claim))
+        .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
+        // The oldest counts: it has the recovery points.
+        .toSorted(
+          (a, b) =>
+            (a.metadata.creationTimestamp ?? '').localeCompare(b.metadata.creationTimestamp ?? '') ||
+            (a.metadata.name < b.metadata.name ? -1 : 1),
+        )
+        .map((replica) => names.inPlaces(replica)),
+    refuseOrphans: async () => {
+      for (const replica of informer.list().filter((one) => idsOf(one).length === 0)) {
+        const { namespace = '' } = replica.metadata;
+        const { claimName } = replica.spec;
+        const claim = home.claims.get(namespace, claimName);
+        const message =
+          claim === undefined
+            ? `there is no PersistentVolumeClaim ${claimName} in namespace ${namespace}: kubectl get pvc`
+            : `claim ${claimName} is of class ${claim.spec.storageClassName ?? '(none)'}: only volumes of class fluvia can be copied`;
+        await refuse(replica, 'NoVolume', message);
+      }
+    },
+  };
+};
