@@ -31,6 +31,8 @@ import { openVolumeUsers } from './volume-users.ts';
 const LOOK_AGAIN_MS = 3000;
 /** While home's PersistentVolume is made anew. */
 const SWAP_MS = 500;
+/** The list of copies was just written, and the cache shows it soon. */
+const BEHIND_MS = 100;
 const DEADLINE_SECONDS = 6 * 3600;
 
 /** Whether a mover is the one that this step of the move wants, and not a copy or a leftover of an earlier step. */
@@ -254,6 +256,7 @@ export const startReplicas = (
     if (volume === undefined && (claim.spec.volumeName ?? '') !== '') return { requeueAfterMs: SWAP_MS };
     if (volume !== undefined && isChanging(id, volume)) return { requeueAfterMs: SWAP_MS };
     const [replica, ...others] = replicas.of(claim);
+    if (replica !== undefined && replicas.isBehind(replica)) return { requeueAfterMs: BEHIND_MS };
     for (const other of others) {
       const message = `VolumeReplica ${replica?.metadata.name ?? ''} copies claim ${claim.metadata.name} already: name all peers in that one, and delete this`;
       await replicas.refuse(other, 'Duplicate', message);

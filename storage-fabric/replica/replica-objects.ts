@@ -22,11 +22,16 @@ export interface ReplicaObjects {
   idsOf(replica: VolumeReplica): readonly string[];
   /** @throws a conflict when it isn't the version that was read. */
   save(replica: VolumeReplica, change: Partial<NonNullable<VolumeReplica['status']>>): Promise<void>;
+  /** Whether the cache doesn't show yet what was written last: nothing must be decided by such a list of points. */
+  isBehind(replica: VolumeReplica): boolean;
   /** Says why one copies nothing. */
   refuse(replica: VolumeReplica, reason: string, message: string): Promise<void>;
   /** Those whose claim isn't there, or isn't one of ours, say so. */
   refuseOrphans(): Promise<void>;
 }
+
+/** Longest that the cache is waited for. */
+const BEHIND_MS = 5000;
 
 const claimKey = ({ metadata }: PersistentVolumeClaim): string =>
   `${metadata.namespace ?? ''}/${metadata.name}`;
@@ -43,17 +48,35 @@ export const openReplicas = (
   });
   const names = createPlaceNames(clusterName, (name) => home.peers.get(undefined, name) !== undefined);
 
+  /** By UID: the version over which was written last, and when. */
+  const written = new Map<string, { readonly over: string; readonly at: number }>();
+
   const save: ReplicaObjects['save'] = async (replica, change) => {
     const status = names.inNames({ ...replica.status, ...change });
     if (equalJson(names.inNames(replica.status ?? {}), status)) return;
     // With the version that was read: a point that was just written must not be lost to an older picture.
     const { name, namespace, uid, resourceVersion } = replica.metadata;
     const manifest = { metadata: { name, namespace, uid, resourceVersion }, status };
-    await client
-      .apply(REPLICA, manifest, { fieldManager: FIELD_MANAGER, subresource: 'status', force: true, signal })
+    const saved = await client
+      .apply<VolumeReplica>(REPLICA, manifest, {
+        fieldManager: FIELD_MANAGER,
+        subresource: 'status',
+        force: true,
+        signal,
+      })
       .catch((error: unknown) => {
         if (!isNotFound(error)) throw error;
+        return undefined;
       });
+    if (saved === undefined || saved.metadata.resourceVersion === resourceVersion) return;
+    written.set(uid ?? '', { over: resourceVersion ?? '', at: clock.monotonicMs() });
+  };
+  const isBehind: ReplicaObjects['isBehind'] = ({ metadata: { uid = '', resourceVersion } }) => {
+    const last = written.get(uid);
+    if (last === undefined) return false;
+    if (last.over === resourceVersion && clock.monotonicMs() - last.at < BEHIND_MS) return true;
+    written.delete(uid);
+    return false;
   };
   const refuse: ReplicaObjects['refuse'] = (replica, reason, message) =>
     save(replica, {
@@ -73,6 +96,7 @@ export const openReplicas = (
     names,
     idsOf,
     save,
+    isBehind,
     refuse,
     of: (claim) =>
       informer
