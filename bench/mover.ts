@@ -1,4 +1,4 @@
-/** Our mover against plain restic: 1 GiB in 10,000 files, then 5 % of them rewritten, then all of it restored. */
+/** Our mover against plain restic: 1 GiB in 10,000 files, then 5 % of them rewritten (often), then all of it restored. */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Bench, BenchResult } from './main.ts';
@@ -11,6 +11,8 @@ const BYTES_PER_FILE = Math.ceil(2 ** 30 / FILES);
 /** Every twentieth file is rewritten: 5 %. */
 const EVERY = 20;
 const ROUNDS = 3;
+/** Of each round: they are short, and the machine's pace varies from one second to the next. */
+const SECOND_SYNCS = 5;
 const MIN_RATE_RATIO = 0.85;
 const MAX_SENT = 0.06;
 
@@ -47,6 +49,8 @@ const plain = (lab: CopyLab, repository: string, args: readonly string[], cwd?: 
 
 /** One way of doing the whole bench. */
 interface Way {
+  /** Bytes that the store counted of a round, where it counts. */
+  received?(round: number): Promise<number>;
   /** Of a repository that isn't there yet. */
   first(round: number): Promise<unknown>;
   second(round: number): Promise<unknown>;
@@ -55,32 +59,32 @@ interface Way {
   forget(round: number): void;
 }
 
-const STEPS = ['first', 'second', 'restore'] as const;
-type Step = (typeof STEPS)[number];
+type Step = 'first' | 'second' | 'restore';
+const STEPS: readonly Step[] = ['first', ...Array<Step>(SECOND_SYNCS).fill('second'), 'restore'];
 
-const ours = (lab: CopyLab, source: string, onSent: (fraction: number) => void): Way => {
+const ours = (lab: CopyLab, source: string): Way => {
   const points = new Map<number, Copied>();
-  const received = async (round: number): Promise<number> => {
-    const volume = volumeOf(round);
-    const client = lab.client(lab.token(volume, 'read', 1, 'look'));
-    return (await client.usage(`/${TENANT}/${volume}/`)).received;
-  };
+  let sequence = 1;
   return {
+    received: async (round) => {
+      const volume = volumeOf(round);
+      const client = lab.client(lab.token(volume, 'read', 1, 'look'));
+      return (await client.usage(`/${TENANT}/${volume}/`)).received;
+    },
     first: async (round) => {
       const order = { action: 'backup', volume: volumeOf(round), sequence: 1 } as const;
       points.set(round, (await lab.move(source, order)) as Copied);
     },
     second: async (round) => {
-      const before = await received(round);
+      sequence += 1;
       const { snapshotID } = points.get(round) ?? { snapshotID: undefined };
       const order = {
         action: 'backup',
         volume: volumeOf(round),
-        sequence: 2,
+        sequence,
         ...(snapshotID === undefined ? {} : { parentSnapshotID: snapshotID }),
       } as const;
       points.set(round, (await lab.move(source, order)) as Copied);
-      onSent(((await received(round)) - before) / (FILES * BYTES_PER_FILE));
     },
     restore: async (round, target) => {
       const point = points.get(round);
@@ -110,7 +114,7 @@ const theirs = (lab: CopyLab, source: string): Way => {
 const runBench = async (lab: CopyLab): Promise<BenchResult> => {
   const source = await lab.subvolume('source');
   const sent: number[] = [];
-  const ways: readonly Way[] = [ours(lab, source, (fraction) => sent.push(fraction)), theirs(lab, source)];
+  const ways: readonly Way[] = [ours(lab, source), theirs(lab, source)];
   const seconds: Record<Step, [number[], number[]]> = {
     first: [[], []],
     second: [[], []],
@@ -120,15 +124,22 @@ const runBench = async (lab: CopyLab): Promise<BenchResult> => {
   const all = Array.from({ length: FILES }, (_, n) => n);
   writeFiles(source, all, { bytesPerFile: BYTES_PER_FILE }, 'first');
   for (let round = 0; round < ROUNDS; round += 1) {
-    // they take turns at going first: the machine's caches and pace favour neither
-    const order = round % 2 === 0 ? [0, 1] : [1, 0];
-    for (const step of STEPS) {
-      if (step === 'second') writeFiles(source, everyNth, { bytesPerFile: BYTES_PER_FILE }, `round ${round}`);
+    for (const [turn, step] of STEPS.entries()) {
+      // they take turns at going first: the machine's caches and pace favour neither
+      const order = (round + turn) % 2 === 0 ? [0, 1] : [1, 0];
+      if (step === 'second') {
+        writeFiles(source, everyNth, { bytesPerFile: BYTES_PER_FILE }, `round ${round}, turn ${turn}`);
+      }
       await run('sync', []);
       for (const way of order) {
         const target = step === 'restore' ? await lab.subvolume(`target-${round}-${way}`) : '';
+        const before = await ways[way]?.received?.(round);
         const took = await secondsOf(async () => ways[way]?.[step](round, target));
         seconds[step][way as 0 | 1].push(took);
+        const after = await ways[way]?.received?.(round);
+        if (step === 'second' && before !== undefined && after !== undefined) {
+          sent.push((after - before) / (FILES * BYTES_PER_FILE));
+        }
         if (step !== 'restore') continue;
         if (treeHash(target) !== treeHash(source)) throw new Error('what was restored is another tree');
         await run('btrfs', ['subvolume', 'delete', target]);
@@ -136,10 +147,10 @@ const runBench = async (lab: CopyLab): Promise<BenchResult> => {
     }
     for (const way of ways) way.forget(round);
   }
-  // round by round: the two of a round met the machine at about the same pace
+  // turn by turn: the two of a turn met the machine at about the same pace
   const ratioOf = (step: Step): number => {
     const [mine, others] = seconds[step];
-    return medianOf(mine.map((own, round) => (others[round] ?? Number.NaN) / own));
+    return medianOf(mine.map((own, turn) => (others[turn] ?? Number.NaN) / own));
   };
   const lineOf = (name: string, step: Step, limit: string): string => {
     const [mine, others] = seconds[step].map((list) => list.map((s) => s.toFixed(1)).join(', '));
@@ -149,20 +160,21 @@ const runBench = async (lab: CopyLab): Promise<BenchResult> => {
   return {
     lines: [
       lineOf('first sync', 'first', `, at least ${MIN_RATE_RATIO}`),
-      lineOf('second sync, 5 % of the files rewritten', 'second', ''),
+      lineOf('second sync, 5 % of the files rewritten', 'second', `, at least ${MIN_RATE_RATIO}`),
       `second sync sends ${(most * 100).toFixed(2)} % of the bytes as the store counts them, at most ${MAX_SENT * 100} %`,
       lineOf('restore and verify', 'restore', ''),
     ],
-    isWithinLimit: ratioOf('first') >= MIN_RATE_RATIO && most <= MAX_SENT,
+    isWithinLimit:
+      ratioOf('first') >= MIN_RATE_RATIO && ratioOf('second') >= MIN_RATE_RATIO && most <= MAX_SENT,
   };
 };
 
 /** The bench, see `npm run bench`. */
 export const moverBench: Bench = {
   name: 'mover',
-  description: `1 GiB in ${FILES} files by the mover and the store's front, against restic straight to the same S3; ${ROUNDS} rounds in turn`,
+  description: `1 GiB in ${FILES} files by the mover and the store's front, against restic straight to the same S3; ${ROUNDS} rounds, each with ${SECOND_SYNCS} second syncs, in turn`,
   run: async () => {
-    const lab = await startCopyLab({ diskBytes: 6 * 2 ** 30, byLink: false });
+    const lab = await startCopyLab({ diskBytes: 6 * 2 ** 30, byLink: false, bundled: true });
     try {
       return await runBench(lab);
     } finally {

@@ -78,7 +78,7 @@ export interface CopyLabOptions {
   readonly s3DiskBytes?: number;
   /** Whether movers reach the front by the link, which takes some time of its own; true by default. */
   readonly byLink?: boolean;
-  /** Whether mover and front run as bundles, as the image has them: a mover starts faster; false by default. */
+  /** Whether mover and front run as the image has them, bundled and with its flags for Node; false by default. */
   readonly bundled?: boolean;
 }
 
@@ -93,6 +93,14 @@ const killGroup = async (child: ChildProcess, signal: NodeJS.Signals): Promise<v
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
   await end;
+};
+
+/** Node's flags for a role, as the image starts it. */
+const flagsOf = (role: string): readonly string[] => {
+  const script = readFileSync(join(import.meta.dirname, '../../deploy/image/fluviad.sh'), 'utf8');
+  const flags = new RegExp(`^ +${role}\\) shift; exec /bin/node (.*) /opt`, 'm').exec(script)?.[1];
+  if (flags === undefined) throw new Error(`fluviad.sh starts no ${role} with flags`);
+  return flags.split(' ');
 };
 
 /** Starts everything but a mover. */
@@ -117,14 +125,15 @@ export const startCopyLab = async (options: CopyLabOptions): Promise<CopyLab> =>
   const caFile = join(folder, 'ca.crt');
   writeFileSync(caFile, bundle.ca);
 
-  const programOf = async (name: 'front-process' | 'mover-process'): Promise<string> => {
-    if (options.bundled !== true) return join(import.meta.dirname, `${name}.ts`);
-    const out = join(folder, 'programs');
-    await bundleProgram(out, name, `test/host/${name}.ts`);
-    return join(out, `${name}.mjs`);
+  const programs = join(folder, 'programs');
+  /** Arguments of the node that runs a process of ours, in place of a role of the image. */
+  const programOf = async (name: string, role: string): Promise<readonly string[]> => {
+    if (options.bundled !== true) return [join(import.meta.dirname, `${name}.ts`)];
+    await bundleProgram(programs, name, `test/host/${name}.ts`);
+    return [...flagsOf(role), join(programs, `${name}.mjs`)];
   };
-  const frontProgram = await programOf('front-process');
-  const moverProgram = await programOf('mover-process');
+  const frontProgram = await programOf('front-process', 'store');
+  const moverProgram = await programOf('mover-process', 'mover');
 
   const frontPort = await freePort();
   let front: ChildProcess | undefined;
@@ -137,7 +146,7 @@ export const startCopyLab = async (options: CopyLabOptions): Promise<CopyLab> =>
   const startFront: CopyLab['startFront'] = async (limits = {}) => {
     await killFront();
     const args: FrontArguments = { access: s3.access, keysFolder, port: frontPort, ...limits };
-    const started = spawn(process.execPath, [frontProgram, JSON.stringify(args)], {
+    const started = spawn(process.execPath, [...frontProgram, JSON.stringify(args)], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     front = started;
@@ -201,7 +210,7 @@ export const startCopyLab = async (options: CopyLabOptions): Promise<CopyLab> =>
     writeFileSync(join(transfer, 'ca.crt'), bundle.ca);
     const terminationLog = join(own, 'termination-log');
     const paths: MoverPaths = { transfer, volume: source, work: join(own, 'work'), terminationLog };
-    const child = spawn(process.execPath, [moverProgram, JSON.stringify(paths)], {
+    const child = spawn(process.execPath, [...moverProgram, JSON.stringify(paths)], {
       // a group of its own: a container ends with all its processes
       detached: true,
       stdio: 'ignore',
