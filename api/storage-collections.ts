@@ -40,6 +40,8 @@ export const VOLUMES = collection(
     epoch: z.number().int().min(0),
     /** `active`: pods may use it; `restoring`: only a restore Job may; `retained`: kept, used by nothing (a moved-away copy). */
     state: z.enum(['active', 'restoring', 'retained']),
+    /** Whether it was there once: where it is gone its data is lost, and no empty one is made in its stead. */
+    mustExist: z.boolean().optional(),
     /** Only from a cluster to itself: the node that the scheduler chose for the first pod. Peers leave it unread. */
     node: z.string().max(253).optional(),
   }),

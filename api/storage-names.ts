@@ -16,6 +16,8 @@ export const STORAGE_ANNOTATIONS = {
   epoch: 'fluvia.dev/epoch',
   /** On the placeholder: the peer where the volume is, or `@home`. The authority. */
   location: 'fluvia.dev/location',
+  /** On the placeholder: `true` once the real volume was there, so that it is never made anew. */
+  made: 'fluvia.dev/made',
   /** On the placeholder: comma-separated peers that keep an older copy of it, used by nothing. */
   retained: 'fluvia.dev/retained',
   /** On the placeholder: comma-separated peers whose older copy has a tail that no other has: they were lost. */

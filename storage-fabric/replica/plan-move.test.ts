@@ -40,6 +40,7 @@ const base: MoveWorld = {
     ['shut', { ...up, closed: { reason: 'NamespaceNotOpen', message: 'not open at shut' } }],
   ]),
   isSourceLost: false,
+  isDataLost: false,
   sourceHeardAt: NOW,
   transfer: undefined,
   isBusy: false,
@@ -215,6 +216,36 @@ describe('a failover', () => {
     const still = { ...world, points: [point({ sequence: 9 }), ...world.points] };
     expect(planMove(still)).toMatchObject({ do: 'restore', point: { sequence: 9 } });
     expect(planMove({ ...world, points: [] })).toMatchObject({ do: 'restore', point: { sequence: 9 } });
+  });
+
+  it('happens also where the peer answers but has the volume no more; its pods, which have nothing, begin anew', () => {
+    const gone = { ...base, isDataLost: true, users: 0, waiting: 1 };
+    expect(planMove({ ...gone, users: 1 })).toEqual({ do: 'evict' });
+    expect(lossText({ ...gone, users: 1 }, { do: 'evict' })).toContain('its pods begin anew');
+    expect(planMove({ ...gone, users: 1, bareUser: 'db' })).toMatchObject({ do: 'hold', reason: 'BarePod' });
+    expect(planMove({ ...gone, waiting: 0 })).toEqual({ do: 'nothing' });
+    const begun = planMove(gone);
+    expect(begun).toMatchObject({ do: 'note', epoch: 2, note: { kind: 'failover', to: 'west' } });
+    if (begun.do !== 'note') throw new Error(begun.do);
+    expect(begun.note.lostAt).toBeUndefined();
+    const place = { ...base.place, epoch: 2 };
+    const restored = {
+      ...gone,
+      place,
+      note: begun.note,
+      transfer: { state: 'done', point: undefined } as const,
+    };
+    // nothing is there that a salvage could keep
+    expect(planMove(restored)).toMatchObject({ do: 'end', location: 'west', diverged: [] });
+  });
+
+  it('without a copy waits for a person, who is told what to do', () => {
+    const gone = { ...base, isDataLost: true, points: [], waiting: 1 };
+    expect(planMove({ ...gone, wanted: 'west' })).toMatchObject({ do: 'refuse', reason: 'VolumeLost' });
+    expect(planMove(gone)).toMatchObject({ do: 'hold', reason: 'NoRecoveryPoint' });
+    expect(lossText(gone, planMove(gone))).toMatch(
+      /^peer east has the volume no more: its claim there was deleted; no failover: no peer has a complete copy; .*delete the claim/,
+    );
   });
 
   it('goes to no peer where its pods could not follow', () => {

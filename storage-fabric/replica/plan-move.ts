@@ -3,7 +3,7 @@ import type { RecoveryPoint } from '../../api/v1alpha1/volume-replica.ts';
 import type { VolumePlace } from '../volumes/plan-volume.ts';
 import type { MoveEnd, MoveNote } from './move-note.ts';
 import { holdNothing, nextSequence } from './plan-points.ts';
-import { unreachable, whyNoCopyTo, type Target } from './plan-target.ts';
+import { unreachable, whyNoCopyTo, type Obstacle, type Target } from './plan-target.ts';
 
 export interface MoveWorld {
   /** Milliseconds since 1970. */
@@ -26,6 +26,8 @@ export interface MoveWorld {
   readonly targets: ReadonlyMap<string, Target>;
   /** Whether the peer where the volume is counts as lost. */
   readonly isSourceLost: boolean;
+  /** Whether that peer answers but has the volume no more. */
+  readonly isDataLost: boolean;
   /** When that peer was heard last, milliseconds since 1970. */
   readonly sourceHeardAt: number;
   /** The mover under way for this move, if there is one. */
@@ -71,10 +73,20 @@ export type MoveAction =
     };
 
 const MAX_FAILURES = 5;
+const NO_POINT = 'NoRecoveryPoint';
+const nothingLeft: Obstacle = {
+  reason: NO_POINT,
+  message: 'no peer has a complete copy; to begin with an empty volume delete the claim and make it anew',
+};
 
 const iso = (now: number): string => new Date(now).toISOString();
 
 const refuse = (reason: string, message: string): MoveAction => ({ do: 'refuse', reason, message });
+
+const bareUser = (pod: string): Obstacle => ({
+  reason: 'BarePod',
+  message: `pod ${pod} uses it and has no owner that would start it again: delete it first`,
+});
 
 const planWish = (world: MoveWorld, to: string): MoveAction => {
   const { place, targets } = world;
@@ -94,11 +106,9 @@ const planWish = (world: MoveWorld, to: string): MoveAction => {
       `peer ${place.location} does not answer, so nothing can be copied from it: wait for it; the volume goes to a peer ` +
         'with a copy by itself once a pod waits for it',
     );
-  if (world.bareUser !== undefined)
-    return refuse(
-      'BarePod',
-      `pod ${world.bareUser} uses it and has no owner that would start it again: delete it first`,
-    );
+  if (world.isDataLost)
+    return refuse('VolumeLost', `peer ${place.location} has the volume no more: its claim there was deleted`);
+  if (world.bareUser !== undefined) return { do: 'refuse', ...bareUser(world.bareUser) };
   return {
     do: 'note',
     epoch: place.epoch,
@@ -121,7 +131,7 @@ export const choosePoint = (
   const elsewhere = completePoints(world.points).filter(({ peer }) => peer !== place.location);
   if (elsewhere.length === 0)
     return {
-      reason: 'NoRecoveryPoint',
+      reason: NO_POINT,
       message: 'no peer has a complete copy, so it waits for this one (a VolumeReplica makes copies)',
     };
   const answering = elsewhere.filter(({ peer }) => targets.get(peer)?.isUp && targets.get(peer)?.hasStore);
@@ -147,13 +157,18 @@ export const choosePoint = (
 };
 
 const planFailover = (world: MoveWorld): MoveAction => {
-  const { place } = world;
-  if (!world.isSourceLost || world.waiting === 0) return { do: 'nothing' };
+  const { place, isSourceLost, users } = world;
+  if (!isSourceLost && !world.isDataLost) return { do: 'nothing' };
+  if (world.waiting === 0 && (isSourceLost || users === 0)) return { do: 'nothing' };
   // Pods there count until the fence's safe time has let them go: no second writer before.
-  if (world.users > 0) return { do: 'wait', message: `a pod at ${place.location} may still write` };
+  if (isSourceLost && users > 0) return { do: 'wait', message: `a pod at ${place.location} may still write` };
   if (world.isAsking) return { do: 'wait', message: 'peers are being asked which copies they hold' };
   const point = choosePoint(world);
-  if ('reason' in point) return { do: 'hold', ...point };
+  if ('reason' in point)
+    return { do: 'hold', ...(!isSourceLost && point.reason === NO_POINT ? nothingLeft : point) };
+  if (world.bareUser !== undefined) return { do: 'hold', ...bareUser(world.bareUser) };
+  // They have nothing to write to.
+  if (users > 0) return { do: 'evict' };
   return {
     do: 'note',
     epoch: place.epoch + 1,
@@ -163,7 +178,7 @@ const planFailover = (world: MoveWorld): MoveAction => {
       to: point.peer,
       stage: 'restore',
       startedAt: iso(world.now),
-      lostAt: iso(world.sourceHeardAt),
+      ...(isSourceLost ? { lostAt: iso(world.sourceHeardAt) } : {}),
       point,
       failures: 0,
     },
@@ -180,7 +195,7 @@ const ended = (world: MoveWorld, note: MoveNote, ok: boolean, message: string): 
     do: 'end',
     location,
     diverged: ok
-      ? [...new Set([...place.diverged, ...(note.kind === 'failover' ? [note.from] : [])])].filter(
+      ? [...new Set([...place.diverged, ...(note.lostAt === undefined ? [] : [note.from])])].filter(
           (peer) => peer !== note.to,
         )
       : place.diverged,
@@ -293,14 +308,19 @@ const planRestore = (world: MoveWorld, note: MoveNote): MoveAction => {
   return { do: 'restore', to: note.to, point: note.point };
 };
 
-/** What people are told of a volume whose peer is lost; undefined when it isn't, or when the volume is on its way. */
+/** What people are told of a volume that is lost, with or without its peer; undefined when it isn't, or is on its way. */
 export const lossText = (world: MoveWorld, action: MoveAction): string | undefined => {
-  if (!world.isSourceLost || world.note !== undefined || action.do === 'note') return undefined;
+  if (world.note !== undefined || action.do === 'note') return undefined;
   const { location } = world.place;
-  const lost = world.targets.has(location)
+  if (!world.isSourceLost && !world.isDataLost) return undefined;
+  const silent = world.targets.has(location)
     ? `peer ${location} does not answer`
     : `there is no peer ${location} any more`;
+  const lost = world.isSourceLost
+    ? silent
+    : `peer ${location} has the volume no more: its claim there was deleted`;
   if (action.do === 'hold') return `${lost}; no failover: ${action.message}`;
+  if (action.do === 'evict') return `${lost}; its pods begin anew`;
   return action.do === 'wait' ? `${lost}; ${action.message}` : `${lost}; no pod waits for the volume`;
 };
 

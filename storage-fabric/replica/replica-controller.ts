@@ -1,7 +1,7 @@
 import { setCondition, type ConditionInput } from '../../api/conditions.ts';
 import { TWINS } from '../../api/collections.ts';
 import type { Links } from '../../api/link.ts';
-import { STORE } from '../../api/storage-collections.ts';
+import { STORE, VOLUME_STATUS } from '../../api/storage-collections.ts';
 import { STORAGE_ANNOTATIONS, volumeNodeLabel } from '../../api/storage-names.ts';
 import type { RecoveryPoint, VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
@@ -15,7 +15,7 @@ import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import { FIELD_MANAGER, idOfClaim, idOfVolume, isOurs, type HomeVolumes } from '../volumes/home-volumes.ts';
 import { recordOf } from '../volumes/plan-source.ts';
 import { isSettled } from '../volumes/plan-swap.ts';
-import { placeOf, type VolumePlace } from '../volumes/plan-volume.ts';
+import { isLostData, placeOf, type VolumePlace } from '../volumes/plan-volume.ts';
 import { openCopyBooks, pointOf } from './copy-books.ts';
 import { createMoveActor } from './move-actor.ts';
 import { moveEndOf, moveNoteOf, type MoveEnd, type MoveNote, type MoveProgress } from './move-note.ts';
@@ -172,6 +172,7 @@ export const startReplicas = (
       maxAgeSeconds: replica?.spec.maxAgeSeconds,
       targets: targets.of(claim.metadata.namespace ?? ''),
       isSourceLost: targets.isLost(place.location),
+      isDataLost: isLostData(links.get(place.location)?.follow(VOLUME_STATUS).get(id)),
       sourceHeardAt: clock.now().getTime() - (links.get(place.location)?.silenceMs() ?? 0),
       transfer: note === undefined || isForeign ? undefined : transferFor(state, point),
       isBusy: (note !== undefined && isForeign) || transfers.isEnding(id),
@@ -308,6 +309,7 @@ export const startReplicas = (
     const all = (): void => home.ids().forEach((id) => queue.add(id));
     link.onStateChange(all);
     link.follow(STORE).onChange(all);
+    link.follow(VOLUME_STATUS).onChange((id) => (id === undefined ? all() : queue.add(id)));
     link.follow(TWINS).onChange(all);
   });
 

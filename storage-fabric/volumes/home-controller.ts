@@ -1,7 +1,12 @@
 import type { Links, PeerLink } from '../../api/link.ts';
 import { HOME_PLACE } from '../../api/places.ts';
 import { VOLUME_STATUS, VOLUMES } from '../../api/storage-collections.ts';
-import { STORAGE_CLASS, VOLUME_CONDITION, volumeNodeLabel } from '../../api/storage-names.ts';
+import {
+  STORAGE_ANNOTATIONS,
+  STORAGE_CLASS,
+  VOLUME_CONDITION,
+  volumeNodeLabel,
+} from '../../api/storage-names.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
 import { isAlreadyExists, isConflict, isNotFound } from '../../runtime/kube/errors.ts';
@@ -132,6 +137,15 @@ export const startHomeVolumes = (
           if (!isAlreadyExists(error)) throw error;
         });
       deps.log.info('volume placed', { controller: 'storage.volume', volume: id });
+    }
+    if (plan.markMade && world.volume !== undefined) {
+      const { name, uid } = world.volume.metadata;
+      const body = { metadata: { uid, annotations: { [STORAGE_ANNOTATIONS.made]: 'true' } } };
+      await client.patch(PERSISTENT_VOLUME, name, undefined, body, {
+        type: 'merge',
+        fieldManager: FIELD_MANAGER,
+        signal,
+      });
     }
     if (plan.deletePlaceholder && world.volume !== undefined) {
       const { name, uid } = world.volume.metadata;

@@ -1,7 +1,7 @@
 import { ANNOTATIONS, LABELS, MANAGED_BY } from '../../api/labels.ts';
 import { STORAGE_ANNOTATIONS, STORAGE_LABELS } from '../../api/storage-names.ts';
 import type { PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
-import { NODE_REFUSED, SELECTED_NODE, type VolumeItem, type VolumeStatusItem } from './plan-volume.ts';
+import { LOST, NODE_REFUSED, SELECTED_NODE, type VolumeItem, type VolumeStatusItem } from './plan-volume.ts';
 import { recordOf } from './plan-source.ts';
 
 /** What the provider knows of one volume of a consumer. */
@@ -94,7 +94,7 @@ const statusOf = (
   const capacity = claim.status?.capacity?.['storage'];
   if (phase === 'Bound') return { ...base, phase: 'Bound', ...(capacity === undefined ? {} : { capacity }) };
   if (phase === 'Lost')
-    return { ...base, phase: 'Failed', reason: 'Lost', message: 'its PersistentVolume at the peer is gone' };
+    return { ...base, phase: 'Failed', reason: LOST, message: 'its PersistentVolume there is gone' };
   return warning === undefined
     ? { ...base, phase: 'Pending' }
     : { ...base, phase: 'Pending', reason: 'ProvisioningFailed', message: warning.slice(0, 1024) };
@@ -154,13 +154,12 @@ export const planPeerVolume = (world: PeerVolumeWorld): PeerVolumePlan => {
     };
   // A moved-away copy that isn't here (any more) is never made anew.
   if (wanted.state === 'retained') return { ...NOTHING, status: { uid: wanted.uid, phase: 'Gone' } };
-  // Once it is placed at home, another would be an empty one beside the real one.
-  if (world.isOwn && wanted.state === 'active' && wanted.node === undefined)
+  if (world.isOwn && wanted.mustExist === true && wanted.state === 'active')
     return {
       ...NOTHING,
       status: failed(
         wanted.uid,
-        'Lost',
+        'ClaimGone',
         `claim ${world.claimName} in namespace ${twin} is gone: pods go on with the volume, but it can't be copied or moved`,
       ),
     };
@@ -171,6 +170,15 @@ export const planPeerVolume = (world: PeerVolumeWorld): PeerVolumePlan => {
         wanted.uid,
         'Conflict',
         `there is another claim ${world.claimName} in namespace ${twin}`,
+      ),
+    };
+  if (wanted.mustExist === true && wanted.state === 'active')
+    return {
+      ...NOTHING,
+      status: failed(
+        wanted.uid,
+        LOST,
+        `claim ${world.claimName} in namespace ${twin} was deleted there, and the volume with it`,
       ),
     };
   if (!world.hasDefaultClass) {

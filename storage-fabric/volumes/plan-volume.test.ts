@@ -136,6 +136,40 @@ describe('planVolume', () => {
     );
   });
 
+  it('remembers that it was made, so that it is never made anew where it is gone', () => {
+    const at = { 'fluvia.dev/location': 'east', 'fluvia.dev/epoch': '1' };
+    const bound = new Map([['east', { uid: 'u', phase: 'Bound' as const }]]);
+    const isMade = (more: Partial<VolumeWorld>) =>
+      planVolume(world({ claim: claim('e1'), volume: volume(at), ...more }));
+    expect(isMade({})).toMatchObject({ markMade: false });
+    expect(isMade({}).publish?.get('east')?.mustExist).toBeUndefined();
+    expect(isMade({ told: bound })).toMatchObject({ markMade: true });
+    const marked = volume({ ...at, 'fluvia.dev/made': 'true' });
+    expect(isMade({ told: bound, volume: marked })).toMatchObject({ markMade: false });
+    expect(isMade({ volume: marked }).publish?.get('east')?.mustExist).toBe(true);
+    // moved there, so it was filled there
+    expect(
+      isMade({ volume: volume({ ...at, 'fluvia.dev/epoch': '2' }) }).publish?.get('east')?.mustExist,
+    ).toBe(true);
+  });
+
+  it('is offered nowhere once its peer has lost it, and says so', () => {
+    const told = new Map([
+      ['east', { uid: 'u', phase: 'Failed' as const, reason: 'Lost', message: 'its claim was deleted' }],
+    ]);
+    const nodes = [node('e1', 'east', true)];
+    const at = { 'fluvia.dev/location': 'east', 'fluvia.dev/made': 'true' };
+    expect(planVolume(world({ claim: claim('e1'), volume: volume(at), told, nodes }))).toMatchObject({
+      unlabel: ['e1'],
+      condition: { status: 'False', reason: 'Lost', message: 'peer east: its claim was deleted' },
+    });
+    const loss = volume({ ...at, 'fluvia.dev/loss': 'no copy' });
+    expect(planVolume(world({ claim: claim('e1'), volume: loss, told, nodes })).condition).toMatchObject({
+      reason: 'Lost',
+      message: 'no copy',
+    });
+  });
+
   it('lets the placeholder go when every holder has said so, or can not be asked any more', () => {
     const placed = { volume: volume({ 'fluvia.dev/location': 'east', 'fluvia.dev/retained': 'west' }) };
     const bound = { uid: 'u', phase: 'Bound' } as const;
@@ -319,10 +353,22 @@ describe('planPeerVolume', () => {
   });
 
   it('makes no empty volume for one that is placed at home', () => {
-    expect(planPeerVolume({ ...base, isOwn: true, claimName: `fluvia-${ID}` })).toMatchObject({
+    const placed = { ...wanted, mustExist: true };
+    const own = { ...base, isOwn: true, claimName: `fluvia-${ID}`, wanted: placed };
+    expect(planPeerVolume(own)).toMatchObject({
+      create: undefined,
+      status: { phase: 'Failed', reason: 'ClaimGone' },
+    });
+  });
+
+  it('makes no empty volume where one that was made is gone', () => {
+    const placed = { ...wanted, mustExist: true };
+    expect(planPeerVolume({ ...base, wanted: placed })).toMatchObject({
       create: undefined,
       status: { phase: 'Failed', reason: 'Lost' },
     });
+    // a restore fills it
+    expect(planPeerVolume({ ...base, wanted: { ...placed, state: 'restoring' } }).create).toBeDefined();
   });
 
   it('never makes a moved-away copy anew', () => {

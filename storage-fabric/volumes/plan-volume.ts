@@ -61,6 +61,8 @@ export interface VolumePlan {
   readonly keep: PersistentVolume | undefined;
   readonly create: PersistentVolume | undefined;
   readonly deletePlaceholder: boolean;
+  /** Writes down that the real volume was there. */
+  readonly markMade: boolean;
   /** Takes the scheduler's choice back, so that it chooses anew. */
   readonly unselect: { readonly reason: string; readonly message: string } | undefined;
   /** By place; one that isn't named must not have the item. Undefined: what was said stays, nothing can be known. */
@@ -77,6 +79,7 @@ const NOTHING: VolumePlan = {
   keep: undefined,
   create: undefined,
   deletePlaceholder: false,
+  markMade: false,
   unselect: undefined,
   publish: new Map(),
   condition: undefined,
@@ -204,6 +207,13 @@ const itemOf = (
 /** Reason in the status of home's own claim: its provisioner wants another node. */
 export const NODE_REFUSED = 'NodeRefused';
 
+/** Reason in the status of a volume that was there, and is gone with all it held. */
+export const LOST = 'Lost';
+
+/** Whether what a peer says of the volume means that its data is gone. */
+export const isLostData = (told: VolumeStatusItem | undefined): boolean =>
+  told?.phase === 'Failed' && told.reason === LOST;
+
 /** A place in words. */
 const placeText = (place: string): string => (place === HOME_PLACE ? 'this cluster' : `peer ${place}`);
 
@@ -233,7 +243,8 @@ const conditionOf = (
       reason: 'Moving',
       message: `it is being moved from ${placeText(place.location)}`,
     };
-  if (loss !== undefined) return { status: 'False', reason: 'PeerLost', message: loss };
+  if (loss !== undefined)
+    return { status: 'False', reason: isLostData(told) ? LOST : 'PeerLost', message: loss };
   if (told?.phase !== 'Bound') return newCondition(place.location, told);
   const size = told.capacity === undefined ? '' : `, ${told.capacity}`;
   const message = `it is ${isHome ? 'in' : 'at'} ${placeText(place.location)} (class ${told.storageClass ?? 'unknown'}${size})`;
@@ -262,7 +273,11 @@ const planNewAtHome = (world: VolumeWorld, claim: PersistentVolumeClaim, node: N
   if (!isKept(real)) return { ...plan, ...labels(world, []), keep: real };
   const create = homeVolumeOf(
     id,
-    { ...authority, size: real.spec.capacity?.['storage'] ?? authority.size },
+    {
+      ...authority,
+      size: real.spec.capacity?.['storage'] ?? authority.size,
+      annotations: { ...authority.annotations, [STORAGE_ANNOTATIONS.made]: 'true' },
+    },
     real,
   );
   const change = labels(world, homeNodesOf(id, create, world.nodes));
@@ -316,23 +331,27 @@ const planPlaced = (world: VolumeWorld, volume: PersistentVolume): VolumePlan =>
   const publish = new Map<string, VolumeItem>();
   for (const peer of place.retained) publish.set(peer, itemOf(claim, volume, place.epoch, 'retained'));
   const isInUse = world.claim !== undefined && place.isUsable;
-  publish.set(place.location, itemOf(claim, volume, place.epoch, isInUse ? 'active' : 'retained'));
+  const told = world.told.get(place.location);
+  const isMarked = volume.metadata.annotations?.[STORAGE_ANNOTATIONS.made] !== undefined;
+  // What was moved was filled where it is now.
+  const wasMade = isMarked || place.epoch > 1;
+  publish.set(place.location, {
+    ...itemOf(claim, volume, place.epoch, isInUse ? 'active' : 'retained'),
+    ...(wasMade ? { mustExist: true } : {}),
+  });
   if (place.restoring !== undefined)
     publish.set(place.restoring, itemOf(claim, volume, place.epoch, 'restoring'));
   // Between two sources it can be mounted nowhere.
-  const isReady = isInUse && isSettled(volume) && volume.metadata.uid !== undefined;
+  const isReady = isInUse && isSettled(volume) && volume.metadata.uid !== undefined && !isLostData(told);
   return {
     ...NOTHING,
     ...labels(world, isReady ? nodesAt(world, place.location, volume) : []),
     publish,
+    markMade: !isMarked && told?.phase === 'Bound',
     condition:
       world.claim === undefined
         ? undefined
-        : conditionOf(
-            place,
-            world.told.get(place.location),
-            volume.metadata.annotations?.[STORAGE_ANNOTATIONS.loss],
-          ),
+        : conditionOf(place, told, volume.metadata.annotations?.[STORAGE_ANNOTATIONS.loss]),
   };
 };
 
