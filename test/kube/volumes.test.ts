@@ -67,6 +67,26 @@ describe('home', () => {
     );
   });
 
+  it('remembers that it was there, and sends nobody to a peer that has it no more', async () => {
+    const id = await idOf('data');
+    await until('the peer is told', () => east.sent(VOLUMES).items.get(id)?.mustExist === true);
+    const uid = (await stage.claimOf('data'))?.metadata.uid ?? '';
+    east.tell(VOLUME_STATUS).set(id, { uid, phase: 'Failed', reason: 'Lost', message: 'deleted' });
+    const labelled = async (): Promise<number> =>
+      (await stage.admin.list<Node>(resources.NODE)).items.filter(
+        (node) => node.metadata.labels?.[volumeNodeLabel(id)] === 'true',
+      ).length;
+    await until('no node has it', async () => (await labelled()) === 0);
+    await until('the claim says what to do', async () =>
+      ((await stage.claimOf('data'))?.status?.conditions ?? []).some(
+        ({ type, reason, message }) =>
+          type === 'fluvia.dev/Volume' && reason === 'Lost' && message?.includes('delete the claim'),
+      ),
+    );
+    east.tell(VOLUME_STATUS).set(id, { uid, phase: 'Bound', storageClass: 'local-path', capacity: '1Gi' });
+    await until('it is offered again', async () => (await labelled()) === 2);
+  });
+
   it('lets later pods follow the volume', async () => {
     await stage.makePod('second', 'data');
     await until('it is bound', async () => (await stage.nodeOfPod('second')) !== undefined);
@@ -151,6 +171,15 @@ describe('the peer', () => {
       },
     } as never);
     await until('it is bound', () => east.sent(VOLUME_STATUS).items.get(id)?.phase === 'Bound');
+  });
+
+  it('makes no empty one in the stead of one that somebody deleted; a restore makes it', async () => {
+    east.tell(VOLUMES).set(id, { ...item, mustExist: true });
+    await stage.admin.delete(resources.PERSISTENT_VOLUME_CLAIM, 'db', 'shop-east');
+    await until('it is said', () => east.sent(VOLUME_STATUS).items.get(id)?.reason === 'Lost');
+    expect(await stage.claimOf('db', 'shop-east')).toBeUndefined();
+    east.tell(VOLUMES).set(id, { ...item, mustExist: true, state: 'restoring' });
+    await until('it is claimed', async () => (await stage.claimOf('db', 'shop-east')) !== undefined);
   });
 
   it('keeps epoch and state on the claim', async () => {
