@@ -3,6 +3,7 @@ import { SHADOW_STATUS, TWINS } from '../../api/collections.ts';
 import { FITS } from '../../api/fits-collection.ts';
 import { ANNOTATIONS } from '../../api/labels.ts';
 import type { Links } from '../../api/link.ts';
+import { controllerOf } from '../../api/owners.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import { isDefaultClass } from '../../runtime/kube/storage-types.ts';
 import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
@@ -16,6 +17,7 @@ import { allocatableOf, podRequests, subtract, takesRoom, type Amounts } from '.
 import { judgeClaims } from './plan-claims.ts';
 import { dataBytes, placedVolumes, whyDataElsewhere } from './plan-data.ts';
 import { whyNotFloatable } from './plan-floatable.ts';
+import { whyLeftBehind } from './plan-left-behind.ts';
 import {
   explainNoFit,
   placementRecordOf,
@@ -262,6 +264,27 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
     });
   };
 
+  /** Has a pod made again whose volume went elsewhere before it was bound; a bare pod is never moved. */
+  const releaseLeftBehind = async (): Promise<void> => {
+    for (const pod of home.pods.list()) {
+      const { name, namespace = '', uid, deletionTimestamp } = pod.metadata;
+      if (pod.spec.nodeName || isGated(pod) || deletionTimestamp !== undefined) continue;
+      const why = whyLeftBehind(pod, {
+        claim: (claim) => home.volumeClaims.get(namespace, claim),
+        volume: (volume) => home.volumes.get(undefined, volume),
+      });
+      if (why === undefined || controllerOf(pod) === undefined) continue;
+      deps.events.record(pod, {
+        type: 'Normal',
+        reason: 'VolumeElsewhere',
+        note: `${why}; made again there`,
+      });
+      await client.delete(POD, name, namespace, { uid, signal }).catch((error: unknown) => {
+        if (!isConflict(error) && !isNotFound(error)) throw error;
+      });
+    }
+  };
+
   const forget = (): void => {
     const waiting = new Set(home.gatedPods().map((pod) => pod.metadata.uid));
     for (const uid of assumed.keys()) if (!waiting.has(uid)) assumed.delete(uid);
@@ -273,6 +296,7 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
 
   const reconcile = async (): Promise<ReconcileResult> => {
     forget();
+    await releaseLeftBehind();
     const gated = home
       .gatedPods()
       .filter((pod) => pod.metadata.deletionTimestamp === undefined && !assumed.has(pod.metadata.uid ?? ''))

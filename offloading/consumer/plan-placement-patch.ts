@@ -37,7 +37,8 @@ export interface PlacementRecord {
 /** Tolerations that let only Fluvia evict floated pods. */
 const EVICTION_TAINTS = ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable'] as const;
 
-const shown = (place: string): string => (place === HOME_PLACE ? 'home' : place);
+/** A place as it stands on pods. */
+export const shown = (place: string): string => (place === HOME_PLACE ? 'home' : place);
 
 /**
  * The requirement that narrows a pod's nodes to the candidates: peers only, home only, or both. Undefined when every

@@ -131,7 +131,14 @@ export const planPeerVolume = (world: PeerVolumeWorld): PeerVolumePlan => {
     if (world.isOwn && claim.metadata.deletionTimestamp !== undefined && wanted.node !== undefined)
       return { ...NOTHING, status: { uid: wanted.uid, phase: 'Pending' } };
     if (claim.metadata.deletionTimestamp !== undefined)
-      return { ...NOTHING, status: failed(wanted.uid, 'Terminating', 'it is being deleted at the peer') };
+      return {
+        ...NOTHING,
+        status: failed(
+          wanted.uid,
+          'Terminating',
+          'its claim is being deleted there, and what it holds goes with the last pod that uses it: copy it out of that pod',
+        ),
+      };
     const other = world.isOwn ? planOwnNode(world, wanted, claim) : undefined;
     if (other !== undefined) return other;
     const desired = annotationsOf(wanted);

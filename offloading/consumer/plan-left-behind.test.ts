@@ -1,0 +1,55 @@
+import { describe, expect, it } from 'vitest';
+import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
+import type { Pod } from '../../runtime/kube/types.ts';
+import { whyLeftBehind } from './plan-left-behind.ts';
+
+const pod = (candidates: readonly string[] | undefined, nodeName?: string): Pod =>
+  ({
+    metadata: {
+      name: 'db-0',
+      ...(candidates === undefined
+        ? {}
+        : {
+            annotations: {
+              'fluvia.dev/placement': JSON.stringify({
+                place: candidates[0],
+                node: 'n',
+                candidates,
+                rejected: {},
+              }),
+            },
+          }),
+    },
+    spec: {
+      ...(nodeName === undefined ? {} : { nodeName }),
+      containers: [],
+      volumes: [{ name: 'data', persistentVolumeClaim: { claimName: 'data' } }],
+    },
+  }) as unknown as Pod;
+const at = (location: string, more: Record<string, string> = {}, storageClassName = 'fluvia') => {
+  const claim = { metadata: { name: 'data' }, spec: { storageClassName, volumeName: 'pv' } };
+  const volume = { metadata: { name: 'pv', annotations: { 'fluvia.dev/location': location, ...more } } };
+  return {
+    claim: () => claim as unknown as PersistentVolumeClaim,
+    volume: () => volume as unknown as PersistentVolume,
+  };
+};
+
+describe('whyLeftBehind', () => {
+  it('names a volume that is elsewhere by now', () => {
+    expect(whyLeftBehind(pod(['east']), at('@home'))).toContain('in this cluster');
+    expect(whyLeftBehind(pod(['home']), at('west'))).toContain('at west');
+    expect(whyLeftBehind(pod(['east', 'home']), at('west'))).toContain('it was to go to east, home');
+  });
+
+  it.each([
+    ['one that may still be bound', pod(['east']), at('east')],
+    ['one that may go home', pod(['east', 'home']), at('@home')],
+    ['one that is bound', pod(['east'], 'fluvia-east'), at('@home')],
+    ['one that nobody has placed', pod(undefined), at('@home')],
+    ['one whose volume moves', pod(['east']), at('@home', { 'fluvia.dev/move': '{}' })],
+    ['one with another volume', pod(['east']), at('@home', {}, 'disk')],
+  ])('leaves %s alone', (_what, one, lookup) => {
+    expect(whyLeftBehind(one, lookup)).toBeUndefined();
+  });
+});
