@@ -18,6 +18,17 @@ describe('closedText', () => {
     expect(text).toContain('Pods with a fluvia volume (data, logs) wait');
   });
 
+  it('names no volume that is at home, and says how the others come there', () => {
+    const atHome = {
+      ...claim('data', 'fluvia'),
+      status: { conditions: [{ type: 'fluvia.dev/Volume', status: 'True', reason: 'AtHome' }] },
+    };
+    expect(closedText('shop', true, [atHome])).not.toContain('data');
+    expect(closedText('shop', true, [atHome, claim('logs', 'fluvia')])).toMatch(
+      /\(logs\).*fluviactl move volume/,
+    );
+  });
+
   it('says that pods are still leaving when it was not waited for', () => {
     expect(closedText('shop', false, [])).toContain('closing: its pods are leaving the peers');
   });
