@@ -219,7 +219,9 @@ describe('its move to a peer', () => {
     await endMover(stage, pod, copied(2, 'Stopped'));
     const [restore, wanted] = await orderAt(east, 'restore');
     expect(wanted).toMatchObject({ epoch: 2, claimName: 'db', snapshotID: '2'.padStart(64, '0') });
-    expect(east.sent(VOLUMES).items.get(id)).toMatchObject({ state: 'restoring', epoch: 2 });
+    // told by another controller, which may be a moment behind the order: the peer waits for it
+    await until('the peer knows', () => east.sent(VOLUMES).items.get(id)?.state === 'restoring');
+    expect(east.sent(VOLUMES).items.get(id)?.epoch).toBe(2);
     await endAt(east, restore, { phase: 'Succeeded' });
     await until(
       'the pod goes there',

@@ -249,7 +249,8 @@ describe('a planned move', () => {
     await finish(west, east, key, copied(order.sequence, 'Stopped'));
     const [restore, wanted] = await grant(west, west, 'restore');
     expect(wanted).toMatchObject({ epoch: 2, snapshotID: order.sequence.toString(16).padStart(64, '0') });
-    expect(west.sent(VOLUMES).items.get(id)).toMatchObject({ state: 'restoring', epoch: 2 });
+    await until('the peer knows', () => west.sent(VOLUMES).items.get(id)?.state === 'restoring');
+    expect(west.sent(VOLUMES).items.get(id)?.epoch).toBe(2);
     west.tell(TRANSFER_STATUS).set(restore, { phase: 'Running', bytesDone: 5, bytesTotal: 10 });
     await until('progress is shown', async () =>
       ((await placeholder())?.metadata.annotations?.['fluvia.dev/move-progress'] ?? '').includes('"done":5'),
