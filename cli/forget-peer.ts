@@ -1,21 +1,10 @@
 import { FINALIZERS, LABELS, NAMES, PEERS_NAMESPACE, SYSTEM_NAMESPACE } from '../api/labels.ts';
-import { STORAGE_ANNOTATIONS, STORAGE_LABELS } from '../api/storage-names.ts';
 import type { NamespaceOffloading } from '../api/v1alpha1/namespace-offloading.ts';
 import type { Peer } from '../api/v1alpha1/peer.ts';
 import { fluviaRef } from '../deploy/manifests/refs.ts';
 import type { KubeClient } from '../runtime/kube/client.ts';
 import { isNotFound } from '../runtime/kube/errors.ts';
-import {
-  LEASE,
-  NAMESPACE,
-  NODE,
-  PERSISTENT_VOLUME,
-  PERSISTENT_VOLUME_CLAIM,
-  POD,
-  SERVICE_ACCOUNT,
-  type ResourceRef,
-} from '../runtime/kube/resources.ts';
-import type { PersistentVolume } from '../runtime/kube/storage-types.ts';
+import { LEASE, NAMESPACE, NODE, POD, SERVICE_ACCOUNT, type ResourceRef } from '../runtime/kube/resources.ts';
 import type { KubeObject } from '../runtime/kube/types.ts';
 
 const ABOUT_A_PEER = ['VirtualNode', 'Claim', 'Grant', 'View', 'Offer'] as const;
@@ -98,22 +87,6 @@ const isFenced = ({ metadata }: KubeObject): boolean =>
 /** What to tell of fenced pods: a person at this command can't know when the peer stopped them. */
 export const fencedText = (pods: number): string =>
   `${pods} pod${pods === 1 ? '' : 's'} with onLoss: fence ${pods === 1 ? 'is' : 'are'} held until no copy can run over there any more; the controller lets go within a minute or so (leaseSeconds and stopSeconds of the FloatPolicy). Look: kubectl -n ${SYSTEM_NAMESPACE} get deploy ${NAMES.controller}`;
-
-/** Claims of this cluster whose volumes are at a peer, as `namespace/name`. */
-export const volumesAt = async (client: KubeClient, peer: string): Promise<readonly string[]> => {
-  const { items } = await client.list<PersistentVolume>(PERSISTENT_VOLUME, {
-    labelSelector: STORAGE_LABELS.volume,
-  });
-  const here = items.filter(({ metadata }) => metadata.annotations?.[STORAGE_ANNOTATIONS.location] === peer);
-  const claims = await Promise.all(
-    here.map(async ({ spec }) => {
-      const { namespace = '', name = '' } = spec.claimRef ?? {};
-      const claim = await client.get(PERSISTENT_VOLUME_CLAIM, name, namespace);
-      return claim === undefined ? [] : [`${namespace}/${name}`];
-    }),
-  );
-  return claims.flat().toSorted();
-};
 
 /** A node that stands for the peer: its pods are deleted, so that their owners make them again; fenced ones in their time. */
 const removeNode = async (client: KubeClient, name: string): Promise<number> => {

@@ -19,6 +19,7 @@ import { usageError } from '../exit.ts';
 import { repeatable, seconds } from '../flags.ts';
 import { requireInstallation } from '../installation.ts';
 import { closedText } from '../plan-closed.ts';
+import { volumesAway } from '../volumes-at-peers.ts';
 import { waitUntil, type Progress } from '../wait.ts';
 
 /** Flag values → values of the API. */
@@ -126,8 +127,18 @@ const offload = async (cli: CliContext, name: string, flags: OffloadFlags): Prom
 const unoffload = async (cli: CliContext, name: string, flags: UnoffloadFlags): Promise<void> =>
   withCluster(cli, flags, async (cluster) => {
     const { client } = cluster;
-    await requireInstallation(cluster);
+    const { clusterName } = await requireInstallation(cluster);
     const namespace = await requireNamespace(cluster, name);
+    const away = await volumesAway(client, name);
+    if (away.length > 0)
+      throw new FluviaError(
+        ERROR_CODES.CONFLICT,
+        `volumes are at peers, and would go with what is closed there: ${away.join(', ')}`,
+        {
+          kind: 'terminal',
+          hint: `move each here: fluviactl move volume CLAIM -n ${name} --to ${clusterName}; or delete their claims`,
+        },
+      );
     await cli.steps.run(`Namespace ${name} is closed`, async (note) => {
       if (namespace.metadata.labels?.[LABELS.offload] !== undefined) {
         const body = { metadata: { labels: { [LABELS.offload]: null } } };

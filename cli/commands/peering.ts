@@ -15,7 +15,8 @@ import {
   type ClusterFlags,
 } from '../context.ts';
 import { usageError } from '../exit.ts';
-import { fencedText, forgetPeer, leftThereText, readLeftThere, volumesAt } from '../forget-peer.ts';
+import { fencedText, forgetPeer, leftThereText, readLeftThere } from '../forget-peer.ts';
+import { volumesAt } from '../volumes-at-peers.ts';
 import { positive, repeatable, seconds } from '../flags.ts';
 import { requireInstallation } from '../installation.ts';
 import { peeringProgress, type PeerSide } from '../peer-progress.ts';

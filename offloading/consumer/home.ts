@@ -71,6 +71,7 @@ export interface Home {
   /** The virtual node that a pod is bound to, if it is one. */
   virtualNodeOf(pod: Pod): VirtualNode | undefined;
   podsIn(namespace: string): readonly Pod[];
+  volumeClaimsIn(namespace: string): readonly PersistentVolumeClaim[];
   podsOn(node: string): readonly Pod[];
   servicesIn(namespace: string): readonly Service[];
   slicesIn(namespace: string): readonly EndpointSlice[];
@@ -110,6 +111,7 @@ export const openHome = (informers: InformerFactory): Home => {
     labelSelector: STORAGE_LABELS.volume,
   });
   const storageClasses = informers.for<StorageClass>(STORAGE_CLASS);
+  volumeClaims.addIndexers({ [NAMESPACE_INDEX]: (claim) => [claim.metadata.namespace ?? ''] });
   pods.addIndexers({
     [NODE_INDEX]: (pod) => (pod.spec.nodeName ? [pod.spec.nodeName] : []),
     [NAMESPACE_INDEX]: (pod) => [pod.metadata.namespace ?? ''],
@@ -146,6 +148,7 @@ export const openHome = (informers: InformerFactory): Home => {
     virtualNodeOf: (pod) => (pod.spec.nodeName ? virtualNodes.get(undefined, pod.spec.nodeName) : undefined),
     podsIn: (namespace) => pods.byIndex(NAMESPACE_INDEX, namespace),
     podsOn: (node) => pods.byIndex(NODE_INDEX, node),
+    volumeClaimsIn: (namespace) => volumeClaims.byIndex(NAMESPACE_INDEX, namespace),
     servicesIn: (namespace) => services.byIndex(NAMESPACE_INDEX, namespace),
     slicesIn: (namespace) => slices.byIndex(NAMESPACE_INDEX, namespace),
     gatedPods: () => pods.byIndex(GATED_INDEX, 'true'),

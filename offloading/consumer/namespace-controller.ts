@@ -1,6 +1,8 @@
 import { NAMESPACES, TWINS } from '../../api/collections.ts';
 import { ANNOTATIONS, FINALIZERS, LABELS, NAMES } from '../../api/labels.ts';
 import type { Links, PeerLink } from '../../api/link.ts';
+import { STORAGE_ANNOTATIONS, STORAGE_CLASS } from '../../api/storage-names.ts';
+import type { Peer } from '../../api/v1alpha1/peer.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import { upsertStatus } from '../../runtime/kube/apply.ts';
 import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
@@ -11,7 +13,15 @@ import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import type { WebhookHealth } from '../webhook/ca-bundle-controller.ts';
 import { FIELD_MANAGER, NAMESPACE_OFFLOADING, selectedPeers, type Home } from './home.ts';
 import type { LinkHealth } from './link-health.ts';
-import { planNamespace, type FloatedPod, type NamespacePlan, type NamespaceWorld } from './plan-namespace.ts';
+import {
+  planNamespace,
+  type FloatedPod,
+  type NamespacePlan,
+  type NamespaceWorld,
+  type RemoteVolume,
+} from './plan-namespace.ts';
+
+const LOOK_AGAIN_MS = 5000;
 
 /** What {@link startNamespaces} needs besides the usual. */
 export interface NamespaceControllerOptions {
@@ -37,6 +47,24 @@ export const startNamespaces = (options: NamespaceControllerOptions, signal: Abo
         : [{ name, uid, peer: node.spec.peer, isDeleting: deletionTimestamp !== undefined }];
     });
 
+  /** Whether anything can be kept at a peer: not at one that is no peer, or is being given up. */
+  const isPeer = (name: string): boolean => {
+    const peer = home.peers.get(undefined, name);
+    return peer !== undefined && peer.metadata.deletionTimestamp === undefined;
+  };
+  const volumesOf = (namespace: string, selected: readonly Peer[]): readonly RemoteVolume[] =>
+    home.volumeClaimsIn(namespace).flatMap(({ metadata, spec }) => {
+      const { storageClassName, volumeName = '' } = spec;
+      if (storageClassName !== STORAGE_CLASS || volumeName === '') return [];
+      const volume = home.volumes.get(undefined, volumeName);
+      // one that is being made anew after a move may be at any of them
+      const places =
+        volume === undefined
+          ? selected.map((peer) => peer.metadata.name)
+          : [volume.metadata.annotations?.[STORAGE_ANNOTATIONS.location] ?? ''];
+      return places.filter(isPeer).map((peer) => ({ claim: metadata.name, peer }));
+    });
+
   const observe = (name: string): NamespaceWorld => {
     const offloading = home.offloadingOf(name);
     const selected = offloading === undefined ? [] : selectedPeers(offloading, home.peers.list());
@@ -53,6 +81,7 @@ export const startNamespaces = (options: NamespaceControllerOptions, signal: Abo
         };
       }),
       floated: floatedIn(name),
+      volumes: volumesOf(name, selected),
       webhookProblem: webhook.problem(),
       now: deps.clock.now().toISOString(),
     };
@@ -124,7 +153,8 @@ export const startNamespaces = (options: NamespaceControllerOptions, signal: Abo
     if (plan.removeFinalizer && offloading !== undefined) {
       await removeFinalizer(client, NAMESPACE_OFFLOADING, offloading, FINALIZERS.cleanup, { signal });
     }
-    return {};
+    // a claim's end is seen by its volume, which may be told first
+    return world.volumes.length > 0 ? { requeueAfterMs: LOOK_AGAIN_MS } : {};
   };
 
   const enqueueOpened = (): void => {
@@ -152,6 +182,7 @@ export const startNamespaces = (options: NamespaceControllerOptions, signal: Abo
         watchSource(home.namespaces),
         watchSource(home.offloadings, ({ object }) => [object.metadata.namespace ?? '']),
         watchSource(home.peers, () => home.offloadings.list().map((o) => o.metadata.namespace ?? '')),
+        watchSource(home.volumes, ({ object }) => [object.spec.claimRef?.namespace ?? '']),
         watchSource(home.pods, ({ object }) =>
           home.virtualNodeOf(object) === undefined ? [] : [object.metadata.namespace ?? ''],
         ),

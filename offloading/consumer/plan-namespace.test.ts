@@ -35,6 +35,7 @@ const world = (overrides: Partial<NamespaceWorld> = {}): NamespaceWorld => ({
   offloading: offloading(),
   selected: [peer('east'), peer('west')],
   floated: [],
+  volumes: [],
   webhookProblem: undefined,
   now: NOW,
   ...overrides,
@@ -122,6 +123,20 @@ describe('planNamespace', () => {
     const done = planNamespace({ ...closing, floated: [] });
     expect(done.removeFinalizer).toBe(true);
     expect(done.publish.size).toBe(0);
+  });
+
+  it('a peer that holds a volume keeps its twin, and what it holds, until that is gone', () => {
+    const volumes = [{ claim: 'data', peer: 'east' }];
+    const left = planNamespace(world({ selected: [peer('west')], volumes }));
+    expect([...left.publish.keys()]).toEqual(['east', 'west']);
+    expect(left.evict).toEqual([]);
+    const given = world({ offloading: offloading({ deletionTimestamp: NOW }), volumes });
+    const closing = planNamespace(given);
+    expect(closing.removeFinalizer).toBe(false);
+    expect([...closing.publish.keys()]).toEqual(['east']);
+    expect(readyOf(given)?.message).toMatch(/data \(at east\); move each here \(fluviactl move volume/);
+    const done = planNamespace({ ...given, volumes: [] });
+    expect([done.removeFinalizer, done.publish.size]).toEqual([true, 0]);
   });
 
   it('twins of others and the cluster’s own namespaces are never opened', () => {

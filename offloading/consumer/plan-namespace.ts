@@ -22,12 +22,19 @@ export interface FloatedPod {
   readonly isDeleting: boolean;
 }
 
+/** A volume of the namespace that is at a peer: its data goes with that peer's twin. */
+export interface RemoteVolume {
+  readonly claim: string;
+  readonly peer: string;
+}
+
 /** Everything that the plan looks at. `selected` are the providers that the offloading's spec selects. */
 export interface NamespaceWorld {
   readonly namespace: Namespace | undefined;
   readonly offloading: NamespaceOffloading | undefined;
   readonly selected: readonly SelectedPeer[];
   readonly floated: readonly FloatedPod[];
+  readonly volumes: readonly RemoteVolume[];
   /** What keeps admission from working; undefined when it works. */
   readonly webhookProblem: string | undefined;
   /** RFC 3339. */
@@ -131,7 +138,17 @@ const itemsFor = (
     ]),
   );
 
-/** `leaving`: peers that are not selected any more but still hold pods; their item stays until those are gone. */
+/** Peers whose twin must stay: what it holds would go with it. */
+const holders = ({ floated, volumes }: NamespaceWorld): ReadonlySet<string> =>
+  new Set([...floated, ...volumes].map(({ peer }) => peer));
+
+const closingText = ({ namespace, floated, volumes }: NamespaceWorld): string => {
+  if (floated.length > 0 || volumes.length === 0) return `${floated.length} pods still run at peers`;
+  const names = volumes.map(({ claim, peer }) => `${claim} (at ${peer})`).toSorted();
+  return `volumes are at peers, and would go with what is closed there: ${names.join(', ')}; move each here (fluviactl move volume CLAIM -n ${namespace?.metadata.name ?? ''} --to this cluster's name) or delete its claim`;
+};
+
+/** `leaving`: peers that are not selected any more but still hold something; their item stays until that is gone. */
 const closing = (world: NamespaceWorld, leaving: ReadonlySet<string>, offloading: NamespaceOffloading) => {
   const items = new Map<string, ItemOf<typeof NAMESPACES>>();
   for (const peer of leaving) items.set(peer, { mapping: offloading.spec.mapping, sharedWith: [] });
@@ -143,7 +160,7 @@ const closing = (world: NamespaceWorld, leaving: ReadonlySet<string>, offloading
 
 /** What one namespace needs now. Safe to be stopped after any step. */
 export const planNamespace = (world: NamespaceWorld): NamespacePlan => {
-  const { namespace, offloading, selected, floated } = world;
+  const { namespace, offloading, selected } = world;
   const hasLabel = namespace?.metadata.labels?.[LABELS.strategy];
   const nothing: NamespacePlan = {
     offloading: offloadingAction(world),
@@ -157,13 +174,14 @@ export const planNamespace = (world: NamespaceWorld): NamespacePlan => {
   if (namespace === undefined || offloading === undefined) return nothing;
   const isFinalized = offloading.metadata.finalizers?.includes(FINALIZERS.cleanup) ?? false;
   if (offloading.metadata.deletionTimestamp !== undefined) {
-    const { items, evict } = closing(world, new Set(floated.map((pod) => pod.peer)), offloading);
-    const message = `${floated.length} pods still run at peers`;
+    const held = holders(world);
+    const { items, evict } = closing(world, held, offloading);
+    const message = closingText(world);
     return {
       ...nothing,
       evict,
       publish: items,
-      removeFinalizer: isFinalized && floated.length === 0,
+      removeFinalizer: isFinalized && held.size === 0,
       status: statusWith(world, selected, { status: 'False', reason: 'Closing', message }),
     };
   }
@@ -178,7 +196,7 @@ export const planNamespace = (world: NamespaceWorld): NamespacePlan => {
   // A label without a working webhook would hold up pods (remote) or promise what doesn't happen.
   const mayLabel = isFinalized && (hasLabel !== undefined || world.webhookProblem === undefined);
   const names = new Set(selected.map((peer) => peer.name));
-  const leaving = new Set(floated.map((pod) => pod.peer).filter((peer) => !names.has(peer)));
+  const leaving = new Set([...holders(world)].filter((peer) => !names.has(peer)));
   const { items, evict } = closing(world, leaving, offloading);
   const publish = isFinalized
     ? new Map([...items, ...itemsFor(offloading, selected)])

@@ -6,7 +6,7 @@ import { expect } from 'vitest';
 import { eventually, fluviactl } from '../support/fluviactl.ts';
 import { applyObjects } from '../support/objects.ts';
 import type { Testbed } from '../testbed/testbed.ts';
-import { CLAIM, database, expectWhole, openLedger } from './ledger.ts';
+import { CLAIM, database, expectWhole, openLedger, type Row } from './ledger.ts';
 
 export interface HomeVolumeStory {
   readonly testbed: Testbed;
@@ -18,6 +18,7 @@ export interface HomeVolumeStory {
 
 const NAMESPACE = 'till';
 const VOLUMES_NAMESPACE = 'fluvia-volumes';
+const READY_MESSAGE = 'jsonpath={.status.conditions[?(@.type=="Ready")].message}';
 
 const seconds = (ms: number): number => Math.round(ms / 100) / 10;
 
@@ -25,8 +26,7 @@ const seconds = (ms: number): number => Math.round(ms / 100) / 10;
 export const homeVolumeStory = async ({ testbed, home, peer, report }: HomeVolumeStory): Promise<void> => {
   const ledger = openLedger(testbed, home, NAMESPACE);
   const atHome = (...args: readonly string[]): Promise<string> => testbed.kubectl(home, [...args]);
-  const moveTo = async (place: string): Promise<void> => {
-    const before = await ledger.rows();
+  const moveTo = async (place: string, before: readonly Row[]): Promise<void> => {
     const began = Date.now();
     expect(await ledger.move(place)).toContain(`The volume is at ${place}`);
     const after = await ledger.writesAt(place, before, 60_000);
@@ -51,8 +51,17 @@ export const homeVolumeStory = async ({ testbed, home, peer, report }: HomeVolum
   expect(await atHome('get', 'pv', real, ...policy)).toBe('Retain');
 
   await fluviactl(['offload', 'namespace', NAMESPACE, '--kubeconfig', testbed.kubeconfigPath(home)]);
-  await moveTo(peer);
-  await moveTo(home);
+  await moveTo(peer, await ledger.rows());
+  // the twin holds the data: the command refuses, and a namespace that is closed without it keeps the twin
+  const close = ['unoffload', 'namespace', NAMESPACE, '--kubeconfig', testbed.kubeconfigPath(home)];
+  await expect(fluviactl(close)).rejects.toThrow(`would go with what is closed there: ${NAMESPACE}/${CLAIM}`);
+  const rows = await ledger.rows();
+  await ledger.ours('delete', 'namespaceoffloading', 'offloading', '--wait=false');
+  await eventually('closing waits for the volume', async () => {
+    const message = await ledger.ours('get', 'namespaceoffloading', 'offloading', '-o', READY_MESSAGE);
+    return message.includes(`${CLAIM} (at ${peer})`) ? true : undefined;
+  });
+  await moveTo(home, rows);
 
   began = Date.now();
   await ledger.ours('delete', 'statefulset', 'db');
