@@ -118,7 +118,10 @@ interface Pods {
   readonly items: readonly {
     readonly metadata: { readonly deletionTimestamp?: string };
     readonly spec: { readonly nodeName?: string };
-    readonly status: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
+    readonly status: {
+      readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+      readonly containerStatuses?: readonly { readonly restartCount: number }[];
+    };
   }[];
 }
 
@@ -221,6 +224,21 @@ const isWhole = async ({ testbed }: KillDrill, cluster: string): Promise<boolean
   return items.length > 0 && items.every(isReady);
 };
 
+const restartsOf = async ({ testbed }: KillDrill, { cluster, pod }: Victim): Promise<number> => {
+  const args = [
+    'get',
+    'pods',
+    '-n',
+    'fluvia-system',
+    `--field-selector=metadata.name=${pod.name}`,
+    '-o',
+    'json',
+  ];
+  const { items } = JSON.parse(await testbed.kubectl(cluster, args)) as Pods;
+  const counts = items.flatMap(({ status }) => status.containerStatuses ?? []);
+  return counts.reduce((sum, { restartCount }) => sum + restartCount, 0);
+};
+
 /** Runs the drill; home and peer start and end unpeered. Throws at the first point that doesn't end as it must. */
 export const runKillDrill = async (drill: KillDrill): Promise<KillFigures> => {
   const { testbed, steady, points } = drill;
@@ -251,6 +269,7 @@ export const runKillDrill = async (drill: KillDrill): Promise<KillFigures> => {
     const { cluster, pod, what, lease } = victim;
     // What is being unpeered ends anyway.
     const alsoIn = phase === 'offload' ? [NAMESPACE] : [];
+    const restarts = await restartsOf(drill, victim);
     let killedAt = 0;
     let before: ReadonlyMap<string, string> = new Map();
     const hit = await killPodProcesses(testbed, cluster, pod, /fluviad/, () => {
@@ -269,6 +288,12 @@ export const runKillDrill = async (drill: KillDrill): Promise<KillFigures> => {
     );
     const converged = (Date.now() - killedAt) / 1000;
     await eventually('the pods that stay are Ready', isSteady, 60_000);
+    // Until its kubelet has looked, a pod whose process died counts as Ready, and can't be killed again.
+    await eventually(
+      `${pod.name} is started again`,
+      async () => ((await restartsOf(drill, victim)) > restarts ? true : undefined),
+      60_000,
+    );
     for (const place of [drill.home, drill.peer]) {
       await eventually(
         `all agents and controllers of ${place} are Ready again`,

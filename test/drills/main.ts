@@ -1,9 +1,12 @@
 /**
  * `npm run drills`: the fault drills at full size on three real clusters of one, two and two nodes, with their figures.
- * `--only kill|partition|burst|copies|postgres` runs one of them (the last two need no cluster), `--points N` sets the
- * number of kills, `--reduced` loses a peer as `npm test` does. `--name NAME` uses the testbed of that name and with `--keep`
+ * `--only kill|partition|burst|copies|postgres|volumes` runs one of them (`copies` and `postgres` need no cluster, `volumes`
+ * makes its own), `--points N` sets the number of kills, `--reduced` loses a peer as `npm test` does. `--name NAME` uses the testbed of that name and with `--keep`
  * leaves it; FLUVIA_SEED repeats a run.
  */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { installAll, planLab, type LabPlan } from '../e2e/lab.ts';
 import { setUpMachine } from '../set-up.ts';
@@ -22,7 +25,7 @@ import {
 } from './partition.ts';
 
 const CLUSTER_DRILLS = ['kill', 'partition', 'burst'] as const;
-const DRILLS = [...CLUSTER_DRILLS, ...COPY_DRILLS] as const;
+const DRILLS = [...CLUSTER_DRILLS, ...COPY_DRILLS, 'volumes'] as const;
 const NODES: readonly number[] = [1, 2, 2];
 
 const { values } = parseArgs({
@@ -50,14 +53,11 @@ const { name } = values;
 const report = (line: string): void => void process.stdout.write(`${line}\n`);
 const started = Date.now();
 
-report(`seed ${SEED}: ${JSON.stringify(plan.clusters)}`);
-await setUpMachine();
-const copyTables = await runCopyDrills(wanted, SEED, report);
-if (!CLUSTER_DRILLS.some((drill) => wanted.includes(drill))) {
-  for (const table of copyTables) report(`\n${table}`);
-  process.exit(0);
-}
-try {
+const runsAny = (drills: readonly string[]): boolean => drills.some((drill) => wanted.includes(drill));
+/** As soon as it is known: a drill that fails ends the run. */
+const show = (table: string): void => report(`\n${table}\n`);
+
+const runClusterDrills = async (): Promise<void> => {
   const clusters = plan.clusters.map(({ name: cluster, nodes }) => ({ name: cluster, nodes }));
   const testbed = await Testbed.up({ name, clusters, report });
   const image = await prepareFluvia(
@@ -67,7 +67,6 @@ try {
   );
   await installAll(testbed, plan, image);
   await peerClusters(testbed, home, other);
-  const tables: string[] = [...copyTables];
   if (wanted.includes('kill')) {
     const points = Number(values.points);
     const figures = await runKillDrill({
@@ -79,9 +78,9 @@ try {
       seed: SEED,
       report,
     });
-    tables.push(killTable(figures));
+    show(killTable(figures));
   }
-  if (wanted.includes('partition') || wanted.includes('burst')) await peerClusters(testbed, home, peer);
+  if (runsAny(['partition', 'burst'])) await peerClusters(testbed, home, peer);
   if (wanted.includes('burst')) {
     await runBurstDrill({ testbed, home, peers: [peer, other], report });
   }
@@ -91,12 +90,27 @@ try {
     for (const how of ['partition', 'kill'] as const) {
       runs.push(await runPartitionDrill({ testbed, home, peer, how, ...size, report }));
     }
-    tables.push(partitionTable(runs));
+    show(partitionTable(runs));
   }
-  for (const table of tables) report(`\n${table}`);
-  report(`\nall drills held, ${Math.round((Date.now() - started) / 1000)} s`);
-} finally {
-  if (!values.keep) {
-    await Testbed.down(name, report);
+};
+
+/** The story of a volume is told as tests, whose chapters stand on each other. */
+const runVolumeDrill = async (): Promise<void> => {
+  const vitest = join(import.meta.dirname, '../../node_modules/vitest/vitest.mjs');
+  const child = spawn(process.execPath, [vitest, 'run', '--project', 'drills'], { stdio: 'inherit' });
+  const [code] = (await once(child, 'exit')) as [number | null];
+  if (code !== 0) throw new Error(`the drill volumes failed (exit code ${String(code)})`);
+};
+
+report(`seed ${SEED}: ${JSON.stringify(plan.clusters)}`);
+await setUpMachine();
+await runCopyDrills(wanted, SEED, report, show);
+if (runsAny(CLUSTER_DRILLS)) {
+  try {
+    await runClusterDrills();
+  } finally {
+    if (!values.keep) await Testbed.down(name, report);
   }
 }
+if (wanted.includes('volumes')) await runVolumeDrill();
+report(`\nall drills held, ${Math.round((Date.now() - started) / 1000)} s`);
