@@ -55,6 +55,8 @@ export const VOLUME_STATUS = collection(
   z.object({
     uid: z.string().min(1).max(64),
     phase: z.enum(['Pending', 'Bound', 'Failed', 'Gone']),
+    /** The state that the claim had when it was seen so: from `retained` on no pod there can begin to use it. */
+    state: z.enum(['active', 'restoring', 'retained']).optional(),
     reason: z.string().max(128).optional(),
     message: z.string().max(1024).optional(),
     storageClass: z.string().max(253).optional(),

@@ -18,6 +18,10 @@ export const STORAGE_ANNOTATIONS = {
   location: 'fluvia.dev/location',
   /** On the placeholder: `true` once the real volume was there, so that it is never made anew. */
   made: 'fluvia.dev/made',
+  /** On the placeholder of a volume that was never made: the places that could not, as JSON (`unmade-volume.ts`). */
+  refused: 'fluvia.dev/refused',
+  /** On the placeholder of a volume that was never made: where it is to be made instead, once it is nowhere else. */
+  anew: 'fluvia.dev/anew',
   /** On the placeholder: comma-separated peers that keep an older copy of it, used by nothing. */
   retained: 'fluvia.dev/retained',
   /** On the placeholder: comma-separated peers whose older copy has a tail that no other has: they were lost. */

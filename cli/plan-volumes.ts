@@ -31,7 +31,7 @@ export interface VolumeInfo {
 }
 
 /** Words for what passes by itself: no reason to call a cluster degraded. */
-const PASSING = new Set(['Pending', 'Moving', 'Copying', 'Paused']);
+const PASSING = new Set(['Pending', 'Moving', 'PlacedAnew', 'Copying', 'Paused']);
 
 const readyOf = (
   condition:

@@ -6,6 +6,8 @@
  */
 import type { Links } from '../api/link.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
+import { POD } from '../runtime/kube/resources.ts';
+import type { Pod } from '../runtime/kube/types.ts';
 import { createHomeLink, withHome } from './home-link.ts';
 import { startTransfers } from './mover/transfer-controller.ts';
 import { openProviderSide } from './provider-side.ts';
@@ -14,6 +16,7 @@ import { startReplicas } from './replica/replica-controller.ts';
 import { startHomeVolumes } from './volumes/home-controller.ts';
 import { openHomeVolumes } from './volumes/home-volumes.ts';
 import { startPeerVolumes } from './volumes/peer-controller.ts';
+import { openVolumeUsers } from './volumes/volume-users.ts';
 
 /** Starts everything once the caches have filled; it stops when `signal` aborts. */
 export const startStorage = async (
@@ -25,8 +28,10 @@ export const startStorage = async (
   const links = withHome(peerings, createHomeLink(clusterID, signal));
   const home = openHomeVolumes(deps);
   await home.whenSynced(signal);
-  startHomeVolumes(deps, links, home, signal);
-  startReplicas(deps, links, home, signal);
+  const pods = deps.informers.for<Pod>(POD);
+  const users = openVolumeUsers(pods, home);
+  startHomeVolumes({ deps, links, home, pods, users }, signal);
+  startReplicas({ deps, links, home, pods, users }, signal);
   const provider = openProviderSide(deps, clusterID);
   startPeerVolumes(deps, links, provider, signal);
   startTransfers(deps, links, provider, clusterID, signal);

@@ -69,6 +69,7 @@ const judge = async (
     volume: (name) => volumes.get(name),
     // only where a new volume may be made asks for it
     hasHomeClass: () => true,
+    now: () => Date.now(),
   });
   const replicas =
     floating.size === 0 ? [] : (await client.list(fluviaRef('VolumeReplica'), { namespace, signal })).items;

@@ -14,7 +14,7 @@ import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import { groupOf, NO_NODE, type Exclusions } from './exclusions.ts';
 import { isGated, isVirtual, selectedPeers, type Home } from './home.ts';
 import { allocatableOf, podRequests, subtract, takesRoom, type Amounts } from './plan-fit.ts';
-import { judgeClaims } from './plan-claims.ts';
+import { judgeClaims, type ClaimLookup, type ClaimsMode, type UnmadeClaim } from './plan-claims.ts';
 import { dataBytes, placedVolumes, whyDataElsewhere } from './plan-data.ts';
 import { whyNotFloatable } from './plan-floatable.ts';
 import { whyLeftBehind } from './plan-left-behind.ts';
@@ -36,12 +36,18 @@ import {
 import { openPlacementFacts } from './placement-facts.ts';
 import { watchStranded, type StrandedPod } from './stranded-pods.ts';
 import { slotsLeft, type PodAtPeer } from './plan-uncounted.ts';
+import { podsWithoutVolume, wantVolumesAt } from './unmade-volumes.ts';
 
 export interface PlacementControllerOptions {
   readonly deps: ControllerDeps;
   readonly home: Home;
   readonly links: Links;
   readonly exclusions: Exclusions;
+}
+
+/** A pod as the planner sees it, and its volumes that were never made. */
+interface Planned extends GatedPod {
+  readonly unmade: readonly UnmadeClaim[];
 }
 
 interface Spot {
@@ -103,7 +109,8 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
       .filter((peer) => links.get(peer)?.follow(TWINS).get(namespace)?.ready === true);
   };
 
-  const toPlan = (pod: Pod): GatedPod => {
+  /** `anew`: as if its volumes that were never made could still be made anywhere. */
+  const toPlan = (pod: Pod, mode: ClaimsMode = 'placed'): Planned => {
     const namespace = pod.metadata.namespace ?? '';
     const offloading = home.offloadingOf(namespace);
     const isOpen = offloading !== undefined && offloading.metadata.deletionTimestamp === undefined;
@@ -114,17 +121,21 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
       claim: claimOf,
       volume: volumeOf,
       replicas: (claim) => facts.replicasOf(namespace, claim),
-    });
+    }).filter(({ isMade }) => isMade || mode === 'placed');
     const away = peers.flatMap((peer): (readonly [string, string])[] => {
       const why = whyDataElsewhere(data, peer, namespace);
       return why === undefined ? [] : [[peer, why]];
     });
-    const claims = judgeClaims(pod.spec, {
+    const lookup: ClaimLookup = {
       claim: claimOf,
       volume: volumeOf,
       hasHomeClass: () => home.storageClasses.list().some(isDefaultClass),
-    });
+      now: () => deps.clock.now().getTime(),
+    };
+    const claims = judgeClaims(pod.spec, lookup, mode);
+    const isBarred = away.length > 0 || claims.refused.size > 0;
     return {
+      unmade: claims.unmade,
       uid: pod.metadata.uid ?? '',
       // Only the plan sees the selector: kube-scheduler knows it from the volumes themselves.
       spec: { ...pod.spec, nodeSelector: { ...pod.spec.nodeSelector, ...claims.nodeSelector } },
@@ -135,7 +146,7 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
       notHome: claims.notHome,
       waits: claims.waits,
       openPeers: peers,
-      excluded: away.length === 0 ? exclusions.of(pod) : new Map([...exclusions.of(pod), ...away]),
+      excluded: isBarred ? new Map([...exclusions.of(pod), ...away, ...claims.refused]) : exclusions.of(pod),
       dataBytes: dataBytes(data, [HOME_PLACE, ...peers]),
     };
   };
@@ -244,24 +255,41 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
     deps.events.record(pod, { type: 'Warning', reason: 'NothingFits', note: `no place fits: ${message}` });
   };
 
-  /** Has a pod made again that its peer has no node for, if it fits elsewhere; a bare pod is never moved. */
-  const move = async ({ pod, peer, message }: StrandedPod, planner: Planner): Promise<void> => {
-    const wanted = toPlan(pod);
+  /** Has a pod made again that its peer can't run after all, if it fits elsewhere; a bare pod is never moved. */
+  const move = async ({ pod, peer, reason, message }: StrandedPod, planner: Planner): Promise<void> => {
+    const wanted = toPlan(pod, 'anew');
     // Its own affinity was narrowed to the candidates of then: the next one's isn't.
     const spec = { ...wanted.spec, affinity: undefined };
-    const excluded = new Map([...wanted.excluded, [peer, 'it has no node for it']]);
+    const excluded = new Map([...wanted.excluded, [peer, message]]);
     const best = planner.place({ ...wanted, spec, excluded }).ranked[0];
     if (best === undefined) return;
-    exclusions.exclude(pod, peer, NO_NODE, message);
+    const isWithoutNode = reason === NO_NODE;
+    // Of a volume that can't be made the volume itself says it, to every pod that wants it.
+    if (isWithoutNode) exclusions.exclude(pod, peer, reason, message);
+    const what = isWithoutNode ? 'accepted it and then had no node for it' : "can't make a volume of it";
     deps.events.record(pod, {
       type: 'Warning',
-      reason: NO_NODE,
-      note: `peer ${peer} accepted it and then had no node for it: ${message}; made again elsewhere`,
+      reason,
+      note: `peer ${peer} ${what}: ${message}; made again elsewhere`,
     });
     const { name, namespace, uid } = pod.metadata;
     await client.delete(POD, name, namespace, { uid, signal }).catch((error: unknown) => {
       if (!isConflict(error) && !isNotFound(error)) throw error;
     });
+  };
+
+  /** What fits for a pod at the gate; where nothing does, volumes of it that were never made may be wanted elsewhere. */
+  const decide = async (pod: Pod, planner: Planner): Promise<Placement | undefined> => {
+    const wanted = toPlan(pod);
+    const placement = planner.place(wanted);
+    if (placement.ranked.length > 0 || wanted.unmade.length === 0 || wanted.waits !== undefined)
+      return placement;
+    const anew = planner.place(toPlan(pod, 'anew'));
+    const best = anew.ranked[0];
+    // Why nothing fits is then said without regard to where the volume would have been.
+    if (best === undefined) return anew;
+    const isNews = await wantVolumesAt(deps, home, pod, wanted.unmade, best.node, signal);
+    return isNews ? undefined : placement;
   };
 
   /** Has a pod made again whose volume went elsewhere before it was bound; a bare pod is never moved. */
@@ -305,7 +333,8 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
           (a.metadata.creationTimestamp ?? '').localeCompare(b.metadata.creationTimestamp ?? '') ||
           (keyOf(a) < keyOf(b) ? -1 : 1),
       );
-    const moving = stranded.list().slice(0, MOVE_AT_ONCE);
+    const now = deps.clock.now().getTime();
+    const moving = [...stranded.list(), ...podsWithoutVolume(home, now)].slice(0, MOVE_AT_ONCE);
     if (gated.length === 0 && moving.length === 0) return {};
     const sinceLast = deps.clock.monotonicMs() - lastAt;
     if (sinceLast < BATCH_MS) return { requeueAfterMs: BATCH_MS - sinceLast };
@@ -323,18 +352,20 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
         }),
     );
     const planner = createPlanner(planNodes(), counts, { policy: facts.policy(), facts: facts.facts() });
-    const placements = gated.map((pod) => planner.place(toPlan(pod)));
     let failure: unknown;
-    for (const [index, placement] of placements.entries()) {
-      const pod = gated[index];
-      if (pod === undefined) continue;
-      await place(pod, placement).catch((err: unknown) => {
-        // Changed or gone meanwhile: the cache will say so, and the next pass sees it.
-        if (isConflict(err) || isNotFound(err)) return;
-        deps.log.warn('pod not placed', { controller: 'offloading.placement', key: keyOf(pod), err });
-        failure = err;
-      });
+    const failed = (pod: Pod, err: unknown): undefined => {
+      // Changed or gone meanwhile: the cache will say so, and the next pass sees it.
+      if (isConflict(err) || isNotFound(err)) return;
+      deps.log.warn('pod not placed', { controller: 'offloading.placement', key: keyOf(pod), err });
+      failure = err;
+    };
+    const placements: (readonly [Pod, Placement])[] = [];
+    for (const pod of gated) {
+      const placement = await decide(pod, planner).catch((err: unknown) => failed(pod, err));
+      if (placement !== undefined) placements.push([pod, placement]);
     }
+    for (const [pod, placement] of placements)
+      await place(pod, placement).catch((err: unknown) => failed(pod, err));
     for (const one of moving) await move(one, planner);
     if (failure !== undefined) throw failure;
     return { requeueAfterMs: RETRY_MS };

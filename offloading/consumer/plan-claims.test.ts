@@ -25,12 +25,18 @@ const judge = (
   claims: Record<string, PersistentVolumeClaim>,
   volumes: Record<string, PersistentVolume> = {},
   hasClass = true,
+  mode: 'placed' | 'anew' = 'placed',
 ) =>
-  judgeClaims(pod, {
-    claim: (name) => claims[name],
-    volume: (name) => volumes[name],
-    hasHomeClass: () => hasClass,
-  });
+  judgeClaims(
+    pod,
+    {
+      claim: (name) => claims[name],
+      volume: (name) => volumes[name],
+      hasHomeClass: () => hasClass,
+      now: () => Date.parse('2026-11-25T12:00:00Z'),
+    },
+    mode,
+  );
 
 describe('judgeClaims', () => {
   it('holds a pod whose claim does not exist', () => {
@@ -45,6 +51,8 @@ describe('judgeClaims', () => {
       notHome: undefined,
       stays: undefined,
       waits: undefined,
+      refused: new Map(),
+      unmade: [],
     });
     expect(whyNotFloatable({ metadata: { name: 'p' }, spec: spec('data') }, verdict.floating)).toContain(
       'PersistentVolumeClaim',
@@ -93,5 +101,67 @@ describe('judgeClaims', () => {
       { 'fluvia-v1': volume({ 'fluvia.dev/location': 'east', 'fluvia.dev/move': '{}' }) },
     );
     expect(verdict.waits).toContain('being moved from east');
+  });
+
+  describe('of a volume that was never made', () => {
+    const refused = (place: string, at: string) =>
+      JSON.stringify({ [place]: { at, message: 'out of space' } });
+    const judged = (annotations: Record<string, string>, mode: 'placed' | 'anew' = 'anew', hasClass = true) =>
+      judge(
+        spec('data'),
+        { data: claim('fluvia', 'fluvia-v1') },
+        { 'fluvia-v1': volume({ 'fluvia.dev/location': 'east', 'fluvia.dev/epoch': '1', ...annotations }) },
+        hasClass,
+        mode,
+      );
+
+    it('lets its pod go anywhere but where it could not be made', () => {
+      const verdict = judged({ 'fluvia.dev/refused': refused('east', '2026-11-25T11:55:00Z') });
+      expect(verdict).toMatchObject({ nodeSelector: {}, notHome: undefined, stays: undefined });
+      expect([...verdict.refused]).toEqual([
+        ['east', 'it could not make the volume of claim data: out of space'],
+      ]);
+      expect(verdict.unmade).toEqual([{ name: 'data', location: 'east' }]);
+      expect(judged({}, 'anew', false).notHome).toContain('no default StorageClass');
+    });
+
+    it('still sends it to where it is to be made, as long as that fits', () => {
+      expect(judged({}, 'placed').nodeSelector).toEqual({ 'fluvia.dev/volume-v1': 'true' });
+    });
+
+    it.each([
+      ['an old refusal', { 'fluvia.dev/refused': refused('east', '2026-11-25T11:49:00Z') }],
+      ['one of a clock that was ahead', { 'fluvia.dev/refused': refused('east', '2026-11-25T12:11:00Z') }],
+      ['one that nobody can read', { 'fluvia.dev/refused': '{"east": 1}' }],
+    ])('forgets %s', (_, annotations) => {
+      expect(judged(annotations).refused.size).toBe(0);
+    });
+
+    it('keeps it from home, where home could not', () => {
+      const verdict = judged({ 'fluvia.dev/refused': refused('@home', '2026-11-25T11:55:00Z') });
+      expect(verdict.notHome).toContain('out of space');
+    });
+
+    it('holds its pod while it leaves', () => {
+      expect(judged({ 'fluvia.dev/anew': 'west' }).waits).toBe(
+        'the volume of claim data, not made at east, is to be made at west',
+      );
+    });
+
+    it.each([{ 'fluvia.dev/made': 'true' }, { 'fluvia.dev/epoch': '2' }])(
+      'is another matter once it was made: %j',
+      (made) => {
+        const verdict = judged({
+          'fluvia.dev/refused': refused('east', '2026-11-25T11:55:00Z'),
+          ...made,
+        });
+        expect(verdict).toMatchObject({
+          nodeSelector: { 'fluvia.dev/volume-v1': 'true' },
+          notHome: 'the volume of claim data is at east',
+          unmade: [],
+        });
+        expect(verdict.refused.size).toBe(0);
+      },
+    );
   });
 });

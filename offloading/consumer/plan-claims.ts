@@ -5,6 +5,7 @@ import {
   STORAGE_LABELS,
   volumeNodeLabel,
 } from '../../api/storage-names.ts';
+import { anewOf, isMade, liveRefusals, refusalsOf } from '../../api/unmade-volume.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import type { PodSpec } from '../../runtime/kube/types.ts';
 
@@ -20,6 +21,17 @@ export interface ClaimsVerdict {
   readonly stays: string | undefined;
   /** Why it can run nowhere yet; undefined when nothing is missing. */
   readonly waits: string | undefined;
+  /** Places that lately could not make a volume of it that was never made, and why. */
+  readonly refused: ReadonlyMap<string, string>;
+  /** Claims whose volumes were never made where they were to be: nothing holds them there. */
+  readonly unmade: readonly UnmadeClaim[];
+}
+
+/** A claim whose volume was never made. */
+export interface UnmadeClaim {
+  readonly name: string;
+  /** Where it is to be made. */
+  readonly location: string;
 }
 
 /** How claims and placeholders are looked up. */
@@ -28,7 +40,12 @@ export interface ClaimLookup {
   volume(name: string): PersistentVolume | undefined;
   /** Whether home has a class to make volumes with. */
   hasHomeClass(): boolean;
+  /** Milliseconds since 1970. */
+  now(): number;
 }
+
+/** `placed`: every volume is where it is to be; `anew`: one that was never made may be made elsewhere. */
+export type ClaimsMode = 'placed' | 'anew';
 
 const claimNames = (spec: PodSpec): readonly string[] => [
   ...new Set(
@@ -39,13 +56,26 @@ const claimNames = (spec: PodSpec): readonly string[] => [
   ),
 ];
 
+/** A place in words. */
+const inWords = (place: string): string => (place === HOME_PLACE ? 'this cluster' : place);
+
 /** Judges the claims of a pod. */
-export const judgeClaims = (spec: PodSpec, lookup: ClaimLookup): ClaimsVerdict => {
+export const judgeClaims = (
+  spec: PodSpec,
+  lookup: ClaimLookup,
+  mode: ClaimsMode = 'placed',
+): ClaimsVerdict => {
   const floating = new Set<string>();
   const nodeSelector: Record<string, string> = {};
   let notHome: string | undefined;
   let stays: string | undefined;
   let waits: string | undefined;
+  const refused = new Map<string, string>();
+  const unmade: UnmadeClaim[] = [];
+  const needsHomeClass = (name: string): void => {
+    if (!lookup.hasHomeClass())
+      notHome ??= `claim ${name}: this cluster has no default StorageClass to make its volume with`;
+  };
   for (const name of claimNames(spec)) {
     const claim = lookup.claim(name);
     if (claim === undefined) {
@@ -56,8 +86,7 @@ export const judgeClaims = (spec: PodSpec, lookup: ClaimLookup): ClaimsVerdict =
     floating.add(name);
     const { volumeName } = claim.spec;
     if (volumeName === undefined || volumeName === '') {
-      if (!lookup.hasHomeClass())
-        notHome ??= `claim ${name}: this cluster has no default StorageClass to make its volume with`;
+      needsHomeClass(name);
       continue;
     }
     const volume = lookup.volume(volumeName);
@@ -66,15 +95,29 @@ export const judgeClaims = (spec: PodSpec, lookup: ClaimLookup): ClaimsVerdict =
       waits ??= `the volume of claim ${name} is not there`;
       continue;
     }
-    const location = volume.metadata.annotations?.[STORAGE_ANNOTATIONS.location] ?? 'a peer';
-    const isHome = location === HOME_PLACE;
-    if (volume.metadata.annotations?.[STORAGE_ANNOTATIONS.move] !== undefined)
-      waits ??= `the volume of claim ${name} is being moved from ${isHome ? 'this cluster' : location}`;
-    const loss = volume.metadata.annotations?.[STORAGE_ANNOTATIONS.loss];
+    const { annotations } = volume.metadata;
+    const location = annotations?.[STORAGE_ANNOTATIONS.location] ?? 'a peer';
+    if (annotations?.[STORAGE_ANNOTATIONS.move] !== undefined)
+      waits ??= `the volume of claim ${name} is being moved from ${inWords(location)}`;
+    const loss = annotations?.[STORAGE_ANNOTATIONS.loss];
     if (loss !== undefined) waits ??= `the volume of claim ${name} can't be had: ${loss}`;
-    if (isHome) stays ??= `the volume of claim ${name} is in this cluster`;
+    if (!isMade(annotations)) {
+      unmade.push({ name, location });
+      const anew = anewOf(annotations);
+      if (anew !== undefined)
+        waits ??= `the volume of claim ${name}, not made at ${inWords(location)}, is to be made at ${inWords(anew)}`;
+      const refusals = liveRefusals(refusalsOf(annotations), lookup.now());
+      for (const [place, { message }] of Object.entries(refusals))
+        refused.set(place, `it could not make the volume of claim ${name}: ${message}`);
+      if (mode === 'anew') {
+        needsHomeClass(name);
+        continue;
+      }
+    }
+    if (location === HOME_PLACE) stays ??= `the volume of claim ${name} is in this cluster`;
     else notHome ??= `the volume of claim ${name} is at ${location}`;
     nodeSelector[volumeNodeLabel(id)] = 'true';
   }
-  return { floating, nodeSelector, notHome, stays, waits };
+  notHome ??= refused.get(HOME_PLACE);
+  return { floating, nodeSelector, notHome, stays, waits, refused, unmade };
 };

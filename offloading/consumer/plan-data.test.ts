@@ -20,6 +20,7 @@ const point = (peer: string, sequence: number, bytesSent: number, more: Partial<
 const at = (location: string, points: readonly RecoveryPoint[] = []): PlacedVolume => ({
   claim: 'db',
   location,
+  isMade: true,
   sizeBytes: 2 * GIB,
   points,
 });
@@ -88,10 +89,13 @@ describe('bytes to move', () => {
   it('take the size of the last copy, else what was asked for; salvage is no copy', () => {
     const claim = (storageClassName: string, volumeName?: string) =>
       ({ spec: { storageClassName, volumeName } }) as PersistentVolumeClaim;
-    const volume = {
-      metadata: { name: 'fluvia-v', annotations: { 'fluvia.dev/location': 'east' } },
+    const volumeWith = (more: Record<string, string>) => ({
+      metadata: {
+        name: 'fluvia-v',
+        annotations: { 'fluvia.dev/location': 'east', 'fluvia.dev/epoch': '1', ...more },
+      },
       spec: { capacity: { storage: '10Gi' } },
-    } as unknown as PersistentVolume;
+    });
     const spec = {
       containers: [],
       volumes: ['db', 'new', 'local'].map((claimName) => ({
@@ -104,20 +108,32 @@ describe('bytes to move', () => {
       new: claim('fluvia'),
       local: claim('plain', 'fluvia-v'),
     };
-    const look = (points: readonly RecoveryPoint[]) =>
+    const look = (
+      points: readonly RecoveryPoint[],
+      more: Record<string, string> = { 'fluvia.dev/made': 'true' },
+    ) =>
       placedVolumes(spec, {
         claim: (name) => claims[name],
-        volume: (name) => (name === 'fluvia-v' ? volume : undefined),
+        volume: (name) =>
+          name === 'fluvia-v' ? (volumeWith(more) as unknown as PersistentVolume) : undefined,
         replicas: () => [{ status: { points } } as unknown as VolumeReplica],
       });
-    expect(look([])).toEqual([{ claim: 'db', location: 'east', sizeBytes: 10 * GIB, points: [] }]);
+    expect(look([])).toEqual([
+      { claim: 'db', location: 'east', isMade: true, sizeBytes: 10 * GIB, points: [] },
+    ]);
     const tail = point('west', 9, 1, { salvage: true, bytesScanned: 7 });
     const copy = point('west', 3, 1);
     expect(look([tail, copy])).toEqual([
-      { claim: 'db', location: 'east', sizeBytes: 2 * GIB, points: [copy] },
+      { claim: 'db', location: 'east', isMade: true, sizeBytes: 2 * GIB, points: [copy] },
     ]);
     expect(whyDataElsewhere(look([]), 'west', 'shop')).toBe(
       'the volume of claim db is at east, 10 GiB to move: fluviactl move volume db -n shop --to west',
+    );
+    expect(look([], {})).toEqual([
+      { claim: 'db', location: 'east', isMade: false, sizeBytes: 0, points: [] },
+    ]);
+    expect(whyDataElsewhere(look([], {}), 'west', 'shop')).toBe(
+      'the volume of claim db is to be made at east',
     );
   });
 });

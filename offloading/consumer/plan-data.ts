@@ -2,6 +2,7 @@
 import { parseQuantity } from '../../api/quantity.ts';
 import { completePoints, newestFirst } from '../../api/recovery-points.ts';
 import { STORAGE_ANNOTATIONS, STORAGE_CLASS } from '../../api/storage-names.ts';
+import { isMade } from '../../api/unmade-volume.ts';
 import type { RecoveryPoint, VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import type { PodSpec } from '../../runtime/kube/types.ts';
@@ -11,6 +12,8 @@ import type { PlaceName } from './plan-placement.ts';
 export interface PlacedVolume {
   readonly claim: string;
   readonly location: PlaceName;
+  /** Whether it was ever there. */
+  readonly isMade: boolean;
   /** As it was last copied; what was asked for where it never was. */
   readonly sizeBytes: number;
   /** Complete copies of it. */
@@ -34,7 +37,7 @@ const sizeOf = (volume: PersistentVolume, points: readonly RecoveryPoint[]): num
   }
 };
 
-/** The volumes that a pod mounts and that are somewhere. */
+/** The volumes that a pod mounts and that are somewhere, or are to be. */
 export const placedVolumes = (spec: PodSpec, lookup: DataLookup): readonly PlacedVolume[] =>
   (spec.volumes ?? []).flatMap(({ persistentVolumeClaim }): PlacedVolume[] => {
     const name = persistentVolumeClaim?.claimName;
@@ -45,7 +48,8 @@ export const placedVolumes = (spec: PodSpec, lookup: DataLookup): readonly Place
     const location = volume?.metadata.annotations?.[STORAGE_ANNOTATIONS.location];
     if (name === undefined || volume === undefined || location === undefined) return [];
     const points = completePoints(lookup.replicas(name).flatMap(({ status }) => status?.points ?? []));
-    return [{ claim: name, location, sizeBytes: sizeOf(volume, points), points }];
+    const made = isMade(volume.metadata.annotations);
+    return [{ claim: name, location, isMade: made, sizeBytes: made ? sizeOf(volume, points) : 0, points }];
   });
 
 /**
@@ -97,6 +101,7 @@ export const whyDataElsewhere = (
   const away = volumes.find(({ location }) => location !== place);
   if (away === undefined) return undefined;
   const { claim, location } = away;
+  if (!away.isMade) return `the volume of claim ${claim} is to be made at ${location}`;
   const amount = volumes.reduce((sum, volume) => sum + bytesToMove(volume, place), 0);
   return `the volume of claim ${claim} is at ${location}, ${bytesText(amount)} to move: fluviactl move volume ${claim} -n ${namespace} --to ${place}`;
 };

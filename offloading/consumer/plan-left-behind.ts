@@ -1,6 +1,7 @@
 /** Pods that were let go towards a place which their volume left before kube-scheduler had bound them. Pure. */
 import { HOME_PLACE } from '../../api/places.ts';
 import { STORAGE_ANNOTATIONS, STORAGE_CLASS } from '../../api/storage-names.ts';
+import { anewOf } from '../../api/unmade-volume.ts';
 import type { Pod } from '../../runtime/kube/types.ts';
 import type { ClaimLookup } from './plan-claims.ts';
 import { placementRecordOf, shown } from './plan-placement-patch.ts';
@@ -22,6 +23,7 @@ export const whyLeftBehind = (
     const { annotations } = lookup.volume(claim.spec.volumeName ?? '')?.metadata ?? {};
     const location = annotations?.[STORAGE_ANNOTATIONS.location];
     if (location === undefined || annotations?.[STORAGE_ANNOTATIONS.move] !== undefined) continue;
+    if (anewOf(annotations) !== undefined) continue;
     if (!record.candidates.includes(shown(location)))
       return `the volume of claim ${claim.metadata.name} is ${location === HOME_PLACE ? 'in this cluster' : `at ${location}`}, and it was to go to ${record.candidates.join(', ')}`;
   }

@@ -3,13 +3,16 @@ import type { ItemOf, Links } from '../../api/link.ts';
 import { controllerOf } from '../../api/owners.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { keyOf, type Pod } from '../../runtime/kube/types.ts';
+import { NO_NODE } from './exclusions.ts';
 import type { Home } from './home.ts';
 
-/** A pod that its peer accepted, and for which it then had no node after all. */
+/** A pod that its peer accepted, and that it then can't run after all: it has no node for it, or can't make its volume. */
 export interface StrandedPod {
   readonly pod: Pod;
   readonly peer: string;
-  /** What the peer's scheduler says. */
+  /** For programs. */
+  readonly reason: string;
+  /** What the peer says. */
   readonly message: string;
 }
 
@@ -68,7 +71,7 @@ export const watchStranded = (links: Links, home: Home, clock: Clock, onNews: ()
       pod.metadata.deletionTimestamp !== undefined
     )
       return [];
-    return clock.monotonicMs() - begun < STRANDED_MS ? [] : [{ pod, peer, message }];
+    return clock.monotonicMs() - begun < STRANDED_MS ? [] : [{ pod, peer, reason: NO_NODE, message }];
   };
   return {
     list: () => {

@@ -30,6 +30,9 @@ const place = {
   retained: [],
   diverged: [],
   restoring: undefined,
+  anew: undefined,
+  isMade: true,
+  refused: {},
   isUsable: true,
 };
 

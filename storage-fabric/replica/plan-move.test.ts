@@ -22,7 +22,17 @@ const point = (more: Partial<RecoveryPoint> = {}): RecoveryPoint => ({
 const base: MoveWorld = {
   now: NOW,
   note: undefined,
-  place: { epoch: 1, location: 'east', retained: [], diverged: [], restoring: undefined, isUsable: true },
+  place: {
+    epoch: 1,
+    location: 'east',
+    retained: [],
+    diverged: [],
+    restoring: undefined,
+    anew: undefined,
+    isMade: true,
+    refused: {},
+    isUsable: true,
+  },
   wanted: undefined,
   users: 1,
   isOffered: false,

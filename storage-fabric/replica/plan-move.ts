@@ -91,6 +91,11 @@ const bareUser = (pod: string): Obstacle => ({
 const planWish = (world: MoveWorld, to: string): MoveAction => {
   const { place, targets } = world;
   if (to === place.location) return refuse('AlreadyThere', `the volume is at ${to} already`);
+  if (!place.isMade)
+    return refuse(
+      'NotMade',
+      `the volume has not been made at ${place.location} yet, so there is nothing to move: where it can't be made it is made elsewhere by itself`,
+    );
   const target = targets.get(to);
   const obstacle =
     whyNoCopyTo(to, target) ?? (target?.isUp === false ? unreachable(to) : undefined) ?? target?.closed;

@@ -37,7 +37,17 @@ const replica = (
 const world = (more: Partial<ReplicaWorld> = {}): ReplicaWorld => ({
   now: NOW,
   replica: replica([]),
-  place: { epoch: 1, location: 'east', retained: [], diverged: [], restoring: undefined, isUsable: true },
+  place: {
+    epoch: 1,
+    location: 'east',
+    retained: [],
+    diverged: [],
+    restoring: undefined,
+    anew: undefined,
+    isMade: true,
+    refused: {},
+    isUsable: true,
+  },
   why: '',
   targets: new Map([
     ['east', { isUp: true, hasStore: true }],
@@ -175,6 +185,9 @@ describe('planReplica', () => {
           retained: [],
           diverged: [],
           restoring: undefined,
+          anew: undefined,
+          isMade: true,
+          refused: {},
           isUsable: false,
         },
       },

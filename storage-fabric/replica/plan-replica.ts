@@ -186,6 +186,10 @@ export const planReplica = (world: ReplicaWorld): ReplicaPlan => {
       condition('False', 'NoTarget', `the volume is at ${place.location}: name another peer in spec.peers`),
     );
   const state = conditionOf(world, targets);
+  if (!place.isMade)
+    return idle(
+      condition('False', 'NoVolume', 'the volume has not been made yet: the condition of its claim says why'),
+    );
   if (!place.isUsable) return idle(condition('False', 'Moving', 'the volume is being moved'));
   if (!world.isSourceUp) return idle(silent(world, place.location));
   if (world.isBusy) return idle(state);

@@ -8,7 +8,8 @@ import type { ControllerDeps } from '../../runtime/deps.ts';
 import { equalJson } from '../../runtime/kube/apply.ts';
 import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
 import { isConflict } from '../../runtime/kube/errors.ts';
-import { PERSISTENT_VOLUME, POD } from '../../runtime/kube/resources.ts';
+import type { Informer } from '../../runtime/kube/informer.ts';
+import { PERSISTENT_VOLUME } from '../../runtime/kube/resources.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import type { Pod } from '../../runtime/kube/types.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
@@ -26,7 +27,7 @@ import { openReplicas } from './replica-objects.ts';
 import { openTargets } from './targets.ts';
 import { createSequences } from './sequences.ts';
 import { createTransfers, type TransferState, type TransferWish } from './transfers.ts';
-import { openVolumeUsers } from './volume-users.ts';
+import type { VolumeUsers } from '../volumes/volume-users.ts';
 
 const LOOK_AGAIN_MS = 3000;
 /** While home's PersistentVolume is made anew. */
@@ -51,22 +52,26 @@ const movedCondition = ({ kind, from, to, message }: MoveEnd): ConditionInput =>
   message: `from ${from} to ${to}: ${message}`,
 });
 
+export interface ReplicaControllerOptions {
+  readonly deps: ControllerDeps;
+  readonly links: Links;
+  readonly home: HomeVolumes;
+  readonly pods: Informer<Pod>;
+  readonly users: VolumeUsers;
+}
+
 /** Copies volumes by their VolumeReplicas and moves them. Keyed by volume ID; stops when `signal` aborts. */
 export const startReplicas = (
-  deps: ControllerDeps,
-  links: Links,
-  home: HomeVolumes,
+  { deps, links, home, pods, users }: ReplicaControllerOptions,
   signal: AbortSignal,
 ): void => {
   const { client, clock } = deps;
   const queue = createWorkQueue({ clock });
   const replicas = openReplicas(deps, home, signal);
   const { names } = replicas;
-  const pods = deps.informers.for<Pod>(POD);
   const transfers = createTransfers(links, clock, (volume) => queue.add(volume));
 
   const targets = openTargets(home, links);
-  const users = openVolumeUsers(pods, home);
   const onChange = (volume: string): void => queue.add(volume);
   const books = openCopyBooks({ deps, links, targets, transfers, replicas, onChange }, signal);
   const numbers = createSequences(client, home, signal);
@@ -330,13 +335,7 @@ export const startReplicas = (
         ),
         watchSource(home.volumes, ({ object }) => [idOfVolume(object)]),
         watchSource(replicas.informer, ({ object }) => [...replicas.idsOf(object), ORPHANS]),
-        watchSource(pods, ({ object }) =>
-          (object.spec.volumes ?? []).flatMap(({ persistentVolumeClaim }) => {
-            const name = persistentVolumeClaim?.claimName;
-            const claim = name === undefined ? undefined : home.claims.get(object.metadata.namespace, name);
-            return claim !== undefined && isOurs(claim) ? [idOfClaim(claim)] : [];
-          }),
-        ),
+        watchSource(pods, ({ object }) => users.volumesOf(object)),
       ],
       reconcile: async (key) => {
         if (key !== ORPHANS) return reconcile(key);

@@ -7,36 +7,49 @@ import {
   VOLUME_CONDITION,
   volumeNodeLabel,
 } from '../../api/storage-names.ts';
+import { SELECTED_NODE } from '../../api/unmade-volume.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
 import { isAlreadyExists, isConflict, isNotFound } from '../../runtime/kube/errors.ts';
+import type { Informer } from '../../runtime/kube/informer.ts';
 import { NODE, PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM } from '../../runtime/kube/resources.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
+import type { Pod } from '../../runtime/kube/types.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import { FIELD_MANAGER, idOfClaim, idOfVolume, isOurs, type HomeVolumes } from './home-volumes.ts';
 import { volumesOf } from './plan-node-change.ts';
 import { planSwap } from './plan-swap.ts';
 import { createSwapActor, isWrite } from './swap-actor.ts';
-import { planVolume, SELECTED_NODE, type VolumePlan, type VolumeWorld } from './plan-volume.ts';
+import { planAnew, whyNotMade } from './plan-anew.ts';
+import { placeOf, placeOfNode, planVolume, type VolumePlan, type VolumeWorld } from './plan-volume.ts';
+import type { VolumeUsers } from './volume-users.ts';
 
 /** How soon a label that was just written is looked for in the cache. */
 const SOON_MS = 150;
 /** How soon something that others have to do is looked for. */
 const WAIT_MS = 2000;
 
+export interface HomeControllerOptions {
+  readonly deps: ControllerDeps;
+  readonly links: Links;
+  readonly home: HomeVolumes;
+  readonly pods: Informer<Pod>;
+  readonly users: VolumeUsers;
+}
+
 /**
  * Makes, publishes, labels and deletes home's volumes of class `fluvia`. Keyed by volume ID; stops when `signal` aborts.
  * Caches must have synced.
  */
 export const startHomeVolumes = (
-  deps: ControllerDeps,
-  links: Links,
-  home: HomeVolumes,
+  { deps, links, home, pods, users }: HomeControllerOptions,
   signal: AbortSignal,
 ): void => {
   const { client } = deps;
   const queue = createWorkQueue({ clock: deps.clock });
   const actor = createSwapActor(deps, signal);
+  /** Volume → since when its place says that it can't make it, monotonic. */
+  const failing = new Map<string, { readonly place: string; readonly since: number }>();
 
   const observe = (id: string, real?: PersistentVolume): VolumeWorld => {
     const all = links.list();
@@ -114,6 +127,56 @@ export const startHomeVolumes = (
       : client.get<PersistentVolume>(PERSISTENT_VOLUME, name, undefined, { signal });
   };
 
+  /** For how long the place has been saying that it can't make the volume. */
+  const failingMs = (id: string, place: string, isFailing: boolean): number | undefined => {
+    const known = failing.get(id);
+    if (!isFailing) {
+      failing.delete(id);
+      return undefined;
+    }
+    const now = deps.clock.monotonicMs();
+    if (known?.place === place) return now - known.since;
+    failing.set(id, { place, since: now });
+    return 0;
+  };
+
+  /** A volume that was never made may be made elsewhere. */
+  const placeAnew = async (world: VolumeWorld): Promise<ReconcileResult> => {
+    const { id, claim, volume } = world;
+    const place = volume === undefined ? undefined : placeOf(volume);
+    if (claim === undefined || volume === undefined || place === undefined) {
+      failing.delete(id);
+      return {};
+    }
+    const told = world.told.get(place.location);
+    const chosen = claim.metadata.annotations?.[SELECTED_NODE];
+    const node = world.nodes.find(({ metadata }) => metadata.name === chosen);
+    const wanted = node === undefined ? undefined : placeOfNode(node);
+    const label = volumeNodeLabel(id);
+    const step = planAnew({
+      now: deps.clock.now().getTime(),
+      place,
+      isMoving: volume.metadata.annotations?.[STORAGE_ANNOTATIONS.move] !== undefined,
+      told,
+      failingMs: failingMs(id, place.location, !place.isMade && whyNotMade(told) !== undefined),
+      isPlace: world.peers.has(place.location),
+      wanted: wanted !== undefined && world.peers.has(wanted) ? wanted : undefined,
+      users: users.at(claim, place.location).length,
+      isOffered: world.nodes.some(({ metadata }) => metadata.labels?.[label] !== undefined),
+    });
+    if (step.do === 'nothing') return {};
+    if (step.do === 'wait') return { requeueAfterMs: step.afterMs };
+    const { name, uid, resourceVersion } = volume.metadata;
+    const body = { metadata: { uid, resourceVersion, annotations: step.annotations } };
+    await client
+      .patch(PERSISTENT_VOLUME, name, undefined, body, { type: 'merge', fieldManager: FIELD_MANAGER, signal })
+      .catch((error: unknown) => {
+        if (!isConflict(error) && !isNotFound(error)) throw error;
+      });
+    deps.log.info('volume placed anew', { controller: 'storage.volume', volume: id, ...step.annotations });
+    return { requeueAfterMs: SOON_MS };
+  };
+
   const publish = (id: string, plan: VolumePlan): void => {
     if (plan.publish === undefined) return;
     for (const link of links.list()) {
@@ -159,8 +222,10 @@ export const startHomeVolumes = (
     const step = planSwap(world);
     await actor.act(id, step);
     const isUnderWay = plan.label.length > 0 || plan.keep !== undefined || isWrite(step);
-    if (step.do === 'wait') return { requeueAfterMs: WAIT_MS };
-    return isUnderWay ? { requeueAfterMs: SOON_MS } : {};
+    const anew = isWrite(step) ? {} : await placeAnew(world);
+    const swapMs = step.do === 'wait' ? WAIT_MS : isUnderWay ? SOON_MS : Infinity;
+    const requeueAfterMs = Math.min(swapMs, anew.requeueAfterMs ?? Infinity);
+    return requeueAfterMs === Infinity ? {} : { requeueAfterMs };
   };
 
   const all = (): readonly string[] => home.ids();
@@ -194,6 +259,10 @@ export const startHomeVolumes = (
           return id === undefined ? [] : [id];
         }),
         watchSource(home.volumes, ({ object }) => [idOfVolume(object)]),
+        // Of a volume that can't be made it counts whether a pod is bound to wait for it.
+        watchSource(pods, ({ type, object, old }) =>
+          type === 'updated' && old.spec.nodeName === object.spec.nodeName ? [] : users.volumesOf(object),
+        ),
         watchSource(home.nodes, (change) => volumesOf(change, all)),
         watchSource(home.peers, ({ type }) => (type === 'updated' ? [] : all())),
       ],

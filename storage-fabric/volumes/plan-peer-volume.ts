@@ -1,7 +1,8 @@
 import { ANNOTATIONS, LABELS, MANAGED_BY } from '../../api/labels.ts';
 import { STORAGE_ANNOTATIONS, STORAGE_LABELS } from '../../api/storage-names.ts';
+import { SELECTED_NODE } from '../../api/unmade-volume.ts';
 import type { PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
-import { LOST, NODE_REFUSED, SELECTED_NODE, type VolumeItem, type VolumeStatusItem } from './plan-volume.ts';
+import { LOST, NODE_REFUSED, type VolumeItem, type VolumeStatusItem } from './plan-volume.ts';
 import { recordOf } from './plan-source.ts';
 
 /** What the provider knows of one volume of a consumer. */
@@ -41,6 +42,8 @@ const NOTHING: PeerVolumePlan = {
   deleteClaim: false,
   status: undefined,
 };
+
+const STATES = ['active', 'restoring', 'retained'] as const;
 
 const annotationsOf = (wanted: VolumeItem): Record<string, string> => ({
   [ANNOTATIONS.originUID]: wanted.uid,
@@ -83,13 +86,22 @@ const failed = (uid: string, reason: string, message: string): VolumeStatusItem 
   message: message.slice(0, 1024),
 });
 
+const stateOf = (claim: PersistentVolumeClaim): VolumeStatusItem['state'] =>
+  STATES.find((state) => state === claim.metadata.annotations?.[STORAGE_ANNOTATIONS.state]);
+
 const statusOf = (
   claim: PersistentVolumeClaim,
   uid: string,
   warning: string | undefined,
 ): VolumeStatusItem => {
   const storageClass = claim.spec.storageClassName;
-  const base = { uid, ...(storageClass === undefined ? {} : { storageClass }) };
+  // What the claim itself says, of the same moment as its phase: not what is about to be written onto it.
+  const state = stateOf(claim);
+  const base = {
+    uid,
+    ...(state === undefined ? {} : { state }),
+    ...(storageClass === undefined ? {} : { storageClass }),
+  };
   const phase = claim.status?.phase;
   const capacity = claim.status?.capacity?.['storage'];
   if (phase === 'Bound') return { ...base, phase: 'Bound', ...(capacity === undefined ? {} : { capacity }) };
@@ -155,12 +167,14 @@ export const planPeerVolume = (world: PeerVolumeWorld): PeerVolumePlan => {
       status: {
         uid: wanted.uid,
         phase: 'Pending',
+        state: wanted.state,
         reason: 'NoTwin',
         message: 'its namespace is not ready there',
       },
     };
   // A moved-away copy that isn't here (any more) is never made anew.
-  if (wanted.state === 'retained') return { ...NOTHING, status: { uid: wanted.uid, phase: 'Gone' } };
+  if (wanted.state === 'retained')
+    return { ...NOTHING, status: { uid: wanted.uid, phase: 'Gone', state: wanted.state } };
   if (world.isOwn && wanted.mustExist === true && wanted.state === 'active')
     return {
       ...NOTHING,

@@ -3,6 +3,7 @@ import type { ItemOf } from '../../api/link.ts';
 import type { VOLUME_STATUS, VOLUMES } from '../../api/storage-collections.ts';
 import { HOME_PLACE } from '../../api/places.ts';
 import { STORAGE_ANNOTATIONS, STORAGE_CLASS, volumeNodeLabel } from '../../api/storage-names.ts';
+import { anewOf, isMade, refusalsOf, SELECTED_NODE, type Refusals } from '../../api/unmade-volume.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import type { Node } from '../../runtime/kube/types.ts';
 import {
@@ -20,8 +21,6 @@ import { isSettled } from './plan-swap.ts';
 export type VolumeItem = ItemOf<typeof VOLUMES>;
 export type VolumeStatusItem = ItemOf<typeof VOLUME_STATUS>;
 
-/** What the scheduler writes onto a claim whose first pod it has placed. */
-export const SELECTED_NODE = 'volume.kubernetes.io/selected-node';
 /** Everything that is known of one volume at home. */
 export interface VolumeWorld {
   readonly id: string;
@@ -49,6 +48,12 @@ export interface VolumePlace {
   readonly diverged: readonly string[];
   /** Peer that is being filled by a restore; the volume is usable nowhere meanwhile. */
   readonly restoring: string | undefined;
+  /** Where it is to be made instead of where it never was. */
+  readonly anew: string | undefined;
+  /** Whether it was ever there. */
+  readonly isMade: boolean;
+  /** Places that could not make it, also those that may be tried again. */
+  readonly refused: Refusals;
   /** Whether the volume may be used where it is. */
   readonly isUsable: boolean;
 }
@@ -111,18 +116,26 @@ export const placeOf = (volume: PersistentVolume): VolumePlace | undefined => {
   if (location === undefined || location === '' || !Number.isSafeInteger(epoch)) return undefined;
   const move = moveOf(annotations[STORAGE_ANNOTATIONS.move]);
   const restores = move?.stage === 'restore' && typeof move.to === 'string' ? move.to : undefined;
+  const anew = anewOf(annotations);
   return {
     epoch,
     location,
     retained: list(annotations[STORAGE_ANNOTATIONS.retained]).filter((peer) => peer !== location),
     diverged: list(annotations[STORAGE_ANNOTATIONS.diverged]),
     restoring: restores,
-    isUsable: move === undefined,
+    anew,
+    isMade: isMade(annotations),
+    refused: refusalsOf(annotations),
+    isUsable: move === undefined && anew === undefined,
   };
 };
 
 const peerOf = (node: Node): string | undefined =>
   node.metadata.labels?.[LABELS.virtualNode] === 'true' ? node.metadata.labels[LABELS.peer] : undefined;
+
+/** The place that a node belongs to; undefined for a virtual node of nobody. */
+export const placeOfNode = (node: Node): string | undefined =>
+  node.metadata.labels?.[LABELS.virtualNode] === 'true' ? peerOf(node) : HOME_PLACE;
 
 const hasLabel = (node: Node, id: string): boolean =>
   node.metadata.labels?.[volumeNodeLabel(id)] !== undefined;
@@ -216,6 +229,10 @@ export const isLostData = (told: VolumeStatusItem | undefined): boolean =>
 
 /** A place in words. */
 const placeText = (place: string): string => (place === HOME_PLACE ? 'this cluster' : `peer ${place}`);
+const atPlace = (place: string): string => `${place === HOME_PLACE ? 'in' : 'at'} ${placeText(place)}`;
+
+/** Reason of the condition of a volume that goes from where it was never made to where it will be. */
+const PLACED_ANEW = 'PlacedAnew';
 
 /** Of a volume that isn't there yet. */
 const newCondition = (location: string, told: VolumeStatusItem | undefined): VolumePlan['condition'] => {
@@ -227,7 +244,7 @@ const newCondition = (location: string, told: VolumeStatusItem | undefined): Vol
   return {
     status: 'False',
     reason: told?.reason ?? 'Pending',
-    message: `made ${location === HOME_PLACE ? 'in' : 'at'} ${placeText(location)} with its first pod${more}`,
+    message: `made ${atPlace(location)} with its first pod${more}`,
   };
 };
 
@@ -236,7 +253,11 @@ const conditionOf = (
   told: VolumeStatusItem | undefined,
   loss: string | undefined,
 ): VolumePlan['condition'] => {
-  const isHome = place.location === HOME_PLACE;
+  if (place.anew !== undefined) {
+    const why = place.refused[place.location]?.message;
+    const message = `not made ${atPlace(place.location)}${why === undefined ? '' : ` (${why})`}: to be made ${atPlace(place.anew)}`;
+    return { status: 'False', reason: PLACED_ANEW, message };
+  }
   if (!place.isUsable)
     return {
       status: 'False',
@@ -247,8 +268,8 @@ const conditionOf = (
     return { status: 'False', reason: isLostData(told) ? LOST : 'PeerLost', message: loss };
   if (told?.phase !== 'Bound') return newCondition(place.location, told);
   const size = told.capacity === undefined ? '' : `, ${told.capacity}`;
-  const message = `it is ${isHome ? 'in' : 'at'} ${placeText(place.location)} (class ${told.storageClass ?? 'unknown'}${size})`;
-  return { status: 'True', reason: isHome ? 'AtHome' : 'AtPeer', message };
+  const message = `it is ${atPlace(place.location)} (class ${told.storageClass ?? 'unknown'}${size})`;
+  return { status: 'True', reason: place.location === HOME_PLACE ? 'AtHome' : 'AtPeer', message };
 };
 
 /** A claim whose first pod goes to a node of this cluster: our own claim first, then its real volume's source. */
@@ -333,11 +354,12 @@ const planPlaced = (world: VolumeWorld, volume: PersistentVolume): VolumePlan =>
   const isInUse = world.claim !== undefined && place.isUsable;
   const told = world.told.get(place.location);
   const isMarked = volume.metadata.annotations?.[STORAGE_ANNOTATIONS.made] !== undefined;
-  // What was moved was filled where it is now.
-  const wasMade = isMarked || place.epoch > 1;
+  const node = world.claim?.metadata.annotations?.[SELECTED_NODE];
+  const isNewAtHome = place.location === HOME_PLACE && isInUse && !place.isMade && node !== undefined;
   publish.set(place.location, {
     ...itemOf(claim, volume, place.epoch, isInUse ? 'active' : 'retained'),
-    ...(wasMade ? { mustExist: true } : {}),
+    ...(place.isMade ? { mustExist: true } : {}),
+    ...(isNewAtHome ? { node } : {}),
   });
   if (place.restoring !== undefined)
     publish.set(place.restoring, itemOf(claim, volume, place.epoch, 'restoring'));

@@ -114,7 +114,9 @@ beforeAll(async () => {
   await stage.makeClaim('db');
   await stage.makePod('db-0', 'db', { [LABELS.peer]: 'east' }, true);
   await until('it is bound', async () => (await stage.nodeOfPod('db-0')) !== undefined);
-  id = volumeIdOf((await stage.claimOf('db'))?.metadata.uid ?? '');
+  const { uid = '' } = (await stage.claimOf('db'))?.metadata ?? {};
+  id = volumeIdOf(uid);
+  east.tell(VOLUME_STATUS).set(id, { uid, phase: 'Bound', storageClass: 'plain', capacity: '1Gi' });
 }, 180_000);
 
 afterAll(() => stage?.tearDown());

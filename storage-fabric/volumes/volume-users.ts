@@ -4,7 +4,7 @@ import { HOME_PLACE } from '../../api/places.ts';
 import type { Informer } from '../../runtime/kube/informer.ts';
 import type { PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import type { Pod } from '../../runtime/kube/types.ts';
-import type { HomeVolumes } from '../volumes/home-volumes.ts';
+import { idOfClaim, isOurs, type HomeVolumes } from './home-volumes.ts';
 
 const BY_CLAIM = 'storage/claim';
 
@@ -16,6 +16,8 @@ export interface VolumeUsers {
   bareAt(claim: PersistentVolumeClaim, location: string): string | undefined;
   /** How many are bound to no node. */
   waiting(claim: PersistentVolumeClaim): number;
+  /** IDs of the volumes that a pod uses. */
+  volumesOf(pod: Pod): readonly string[];
 }
 
 const isOver = (pod: Pod): boolean => pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed';
@@ -46,6 +48,12 @@ export const openVolumeUsers = (pods: Informer<Pod>, home: HomeVolumes): VolumeU
     at,
     bareAt: (claim, location) =>
       at(claim, location).find((pod) => controllerOf(pod) === undefined)?.metadata.name,
+    volumesOf: ({ metadata, spec }) =>
+      (spec.volumes ?? []).flatMap(({ persistentVolumeClaim }) => {
+        const name = persistentVolumeClaim?.claimName;
+        const claim = name === undefined ? undefined : home.claims.get(metadata.namespace, name);
+        return claim !== undefined && isOurs(claim) ? [idOfClaim(claim)] : [];
+      }),
     waiting: (claim) => usersOf(claim).filter(({ spec: { nodeName = '' } }) => nodeName === '').length,
   };
 };
