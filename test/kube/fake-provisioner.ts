@@ -17,7 +17,7 @@ export interface FakeProvisioner {
  * Makes the default class `disk` and a volume on the chosen node for each claim of it; deletes what is released and not to
  * be retained, as external-provisioner does.
  */
-export const startProvisioner = async ({ admin }: StorageStage): Promise<FakeProvisioner> => {
+export const startProvisioner = async ({ admin }: Pick<StorageStage, 'admin'>): Promise<FakeProvisioner> => {
   await admin.create(resources.STORAGE_CLASS, {
     metadata: { name: 'disk', annotations: { 'storageclass.kubernetes.io/is-default-class': 'true' } },
     provisioner: PROVISIONER,

@@ -139,7 +139,8 @@ export const acknowledge = async (
 
 /** A real node without a kubelet: what is bound to it stays Pending. It is the gateway, too. */
 export const makeHomeNode = async (client: KubeClient): Promise<void> => {
-  await client.create(resources.NODE, { metadata: { name: 'n1', labels: { 'kubernetes.io/os': 'linux' } } });
+  const labels = { 'kubernetes.io/os': 'linux', 'kubernetes.io/hostname': 'n1' };
+  await client.create(resources.NODE, { metadata: { name: 'n1', labels } });
   const amounts = { cpu: '4', memory: '8Gi', pods: '20' };
   const conditions = [
     { type: 'Ready', status: 'True', reason: 'Test', lastTransitionTime: new Date().toISOString() },

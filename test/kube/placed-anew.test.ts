@@ -17,6 +17,7 @@ import { freePort } from '../support/free-port.ts';
 import type { TestApiServer } from './apiserver.ts';
 import { startControlPlane } from './control-plane.ts';
 import { createFakeLinks, createFakePeer, type FakePeer } from './fake-links.ts';
+import { startProvisioner, type FakeProvisioner } from './fake-provisioner.ts';
 import { homeDeps, IDS, makeHomeNode, makePeer, makeWebhook, waitUntil } from './home-objects.ts';
 import { NETWORK_CONFIG } from '../../offloading/consumer/home.ts';
 import { controllerToken, installKinds } from './provider-setup.ts';
@@ -36,6 +37,7 @@ let admin: KubeClient;
 let client: KubeClient;
 let east: FakePeer;
 let west: FakePeer;
+let provisioner: FakeProvisioner | undefined;
 
 /** A place is given ten seconds: here they are short ones. */
 const FASTER = 4;
@@ -180,6 +182,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   term.abort();
+  provisioner?.stop();
   await client?.close();
   await admin?.close();
   await server?.stop();
@@ -243,30 +246,42 @@ describe('a volume that its peer can not make', () => {
     expect([...doubles]).toEqual([]);
   });
 
-  it('says where it waits for what, when no place can make it', async () => {
-    for (const name of ['east', 'west']) stories.set(`${name}/none`, noClass);
-    await makeApp('none');
-    await waitUntil(
-      'both refused',
-      async () => {
-        const { annotations = {} } = (await volumeOf('none'))?.metadata ?? {};
-        return /east.*west|west.*east/.test(annotations[STORAGE_ANNOTATIONS.refused] ?? '');
-      },
-      90_000,
-    );
-    const [pod] = await podsOf('none');
-    // Nothing else fits: it stays where it is, and goes on as soon as that peer can.
-    const node = pod?.spec.nodeName ?? '';
+  const refusedBy = async (name: string): Promise<readonly string[]> =>
+    Object.keys(
+      JSON.parse(
+        (await volumeOf(name))?.metadata.annotations?.[STORAGE_ANNOTATIONS.refused] ?? '{}',
+      ) as object,
+    ).toSorted();
+
+  it('stays when no place can make it, and goes on as soon as that place can', async () => {
+    for (const name of ['none', 'back']) {
+      for (const peer of ['east', 'west']) stories.set(`${peer}/${name}`, noClass);
+      await makeApp(name);
+    }
+    for (const name of ['none', 'back'])
+      await waitUntil('both refused', async () => (await refusedBy(name)).join() === 'east,west', 60_000);
+    const node = (await podsOf('none'))[0]?.spec.nodeName ?? '';
     expect(['fluvia-east', 'fluvia-west']).toContain(node);
-    const peer = node.slice('fluvia-'.length);
-    stories.set(`${peer}/none`, BOUND);
+    const peer = node === 'fluvia-east' ? east : west;
     const id = await idOf('none');
-    const { uid } = (peer === 'east' ? east : west).sent(VOLUMES).items.get(id) ?? { uid: '' };
-    (peer === 'east' ? east : west)
-      .tell(VOLUME_STATUS)
-      .set(id, { uid, phase: 'Bound', state: 'active', storageClass: 'local-path', capacity: '1Gi' });
+    const { uid = '' } = peer.sent(VOLUMES).items.get(id) ?? {};
+    stories.set(`${peer.link.peer}/none`, BOUND);
+    peer.tell(VOLUME_STATUS).set(id, { uid, state: 'active', phase: 'Bound', capacity: '1Gi' });
     await waitUntil('it is there', async () => (await conditionOf('none'))?.status === 'True');
     expect(await runsAt('none', node)).toBe(true);
+    await waitUntil('nothing is held against anybody', async () => (await refusedBy('none')).length === 0);
+  });
+
+  it('comes home, once home can make it', async () => {
+    provisioner = await startProvisioner({ admin });
+    await waitUntil('it is bound to home', () => runsAt('back', 'n1'), 60_000);
+    const { metadata, spec } = (await volumeOf('back')) ?? {};
+    expect(metadata?.annotations).toMatchObject({ [STORAGE_ANNOTATIONS.location]: '@home' });
+    expect(JSON.stringify(spec?.['local'])).toContain('/disk/');
+    expect((await claimOf('back'))?.status?.phase).toBe('Bound');
+    const id = await idOf('back');
+    for (const peer of [east, west]) expect(peer.sent(VOLUMES).items.has(id)).toBe(false);
+    expect([...doubles]).toEqual([]);
   });
 });
 
