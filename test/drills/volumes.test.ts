@@ -1,16 +1,22 @@
 import { afterAll, beforeAll, describe, it } from 'vitest';
+import { tellUnmadeVolume } from '../e2e/unmade-volume-story.ts';
 import { FULL_TIMES, volumeStory } from '../e2e/volume-story.ts';
 import { installFluvia, peerClusters, prepareFluvia } from '../support/fabric.ts';
 import { Testbed } from '../testbed/testbed.ts';
 
-/** The story of a volume whose peer has a power cut, at the lease and grace of the bars; `npm test` tells it within main-job. */
+/**
+ * The stories of a volume that its peer can't make, and of one whose peer has a power cut, at the lease and grace of the bars;
+ * `npm test` tells the second within main-job.
+ */
 const NAME = `volumes-${process.pid}`;
 const [HOME, SOURCE, TARGET] = ['home', 'east', 'west'] as const;
 const CLUSTERS = [HOME, SOURCE, TARGET];
+const report = (line: string): void => void process.stdout.write(`${line}\n`);
+let testbed: Testbed;
 let story: ReturnType<typeof volumeStory>;
 
 beforeAll(async () => {
-  const testbed = await Testbed.up({
+  testbed = await Testbed.up({
     name: NAME,
     clusters: CLUSTERS.map((name) => ({ name, nodes: 1 })),
     storage: true,
@@ -39,13 +45,15 @@ beforeAll(async () => {
     target: TARGET,
     how: 'kill',
     times: FULL_TIMES,
-    report: (line) => process.stdout.write(`${line}\n`),
+    report,
   });
 });
 
 afterAll(() => Testbed.down(NAME));
 
 describe('a volume', () => {
+  it('is made elsewhere when the peer of its first pod can not', () =>
+    tellUnmadeVolume({ testbed, home: HOME, without: SOURCE, other: TARGET, report }));
   it('is made at a peer, by a real provisioner, where its pod runs', () => story.create());
   it('is copied from filesystem snapshots', () => story.copy());
   it('moves as planned without losing a row', () => story.move());
