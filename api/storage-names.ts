@@ -42,6 +42,8 @@ export const STORAGE_ANNOTATIONS = {
   state: 'fluvia.dev/volume-state',
   /** On home's own claim in `fluvia-volumes`: namespace and name of the claim that it stands behind. */
   claim: 'fluvia.dev/claim',
+  /** On home's own claim: the node for which its volume is to be made; a provisioner takes its own note of it away. */
+  node: 'fluvia.dev/node',
   /** On the placeholder of a volume at home: name of the real PersistentVolume whose source it has. */
   real: 'fluvia.dev/real-volume',
   /** On a real PersistentVolume that backs one of ours: what its reclaim policy was; it is `Retain` meanwhile. */

@@ -3,7 +3,6 @@ import { SHADOW_STATUS, TWINS } from '../../api/collections.ts';
 import { FITS } from '../../api/fits-collection.ts';
 import { ANNOTATIONS } from '../../api/labels.ts';
 import type { Links } from '../../api/link.ts';
-import { controllerOf } from '../../api/owners.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import { isDefaultClass } from '../../runtime/kube/storage-types.ts';
 import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
@@ -11,13 +10,12 @@ import { isConflict, isNotFound } from '../../runtime/kube/errors.ts';
 import { POD } from '../../runtime/kube/resources.ts';
 import { keyOf, type Pod, type PodSpec } from '../../runtime/kube/types.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
-import { groupOf, NO_NODE, type Exclusions } from './exclusions.ts';
+import { groupOf, type Exclusions } from './exclusions.ts';
 import { isGated, isVirtual, selectedPeers, type Home } from './home.ts';
 import { allocatableOf, podRequests, subtract, takesRoom, type Amounts } from './plan-fit.ts';
-import { judgeClaims, type ClaimLookup, type ClaimsMode, type UnmadeClaim } from './plan-claims.ts';
+import { judgeClaims, type ClaimLookup, type ClaimsMode } from './plan-claims.ts';
 import { dataBytes, placedVolumes, whyDataElsewhere } from './plan-data.ts';
 import { whyNotFloatable } from './plan-floatable.ts';
-import { whyLeftBehind } from './plan-left-behind.ts';
 import {
   explainNoFit,
   placementRecordOf,
@@ -34,9 +32,10 @@ import {
   type PlanNode,
 } from './plan-placement.ts';
 import { openPlacementFacts } from './placement-facts.ts';
-import { watchStranded, type StrandedPod } from './stranded-pods.ts';
+import { createPodsMadeAgain } from './pods-made-again.ts';
+import { watchStranded } from './stranded-pods.ts';
 import { slotsLeft, type PodAtPeer } from './plan-uncounted.ts';
-import { podsWithoutVolume, wantVolumesAt } from './unmade-volumes.ts';
+import { openUnmadeVolumes, type HomelessPod } from './unmade-volumes.ts';
 
 export interface PlacementControllerOptions {
   readonly deps: ControllerDeps;
@@ -47,7 +46,7 @@ export interface PlacementControllerOptions {
 
 /** A pod as the planner sees it, and its volumes that were never made. */
 interface Planned extends GatedPod {
-  readonly unmade: readonly UnmadeClaim[];
+  readonly unmade: readonly string[];
 }
 
 interface Spot {
@@ -64,8 +63,6 @@ const RETRY_MS = 15_000;
 const BATCH_MS = 100;
 /** What a waiting pod waits for is told again at most this often. */
 const TELL_AGAIN_MS = 20_000;
-/** So many pods are moved in one pass. */
-const MOVE_AT_ONCE = 16;
 
 /** Places gated pods: plans them in one batch over fresh caches, then one PATCH for each. */
 export const startPlacement = (options: PlacementControllerOptions, signal: AbortSignal): void => {
@@ -255,62 +252,25 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
     deps.events.record(pod, { type: 'Warning', reason: 'NothingFits', note: `no place fits: ${message}` });
   };
 
-  /** Has a pod made again that its peer can't run after all, if it fits elsewhere; a bare pod is never moved. */
-  const move = async ({ pod, peer, reason, message }: StrandedPod, planner: Planner): Promise<void> => {
-    const wanted = toPlan(pod, 'anew');
-    // Its own affinity was narrowed to the candidates of then: the next one's isn't.
-    const spec = { ...wanted.spec, affinity: undefined };
-    const excluded = new Map([...wanted.excluded, [peer, message]]);
-    const best = planner.place({ ...wanted, spec, excluded }).ranked[0];
-    if (best === undefined) return;
-    const isWithoutNode = reason === NO_NODE;
-    // Of a volume that can't be made the volume itself says it, to every pod that wants it.
-    if (isWithoutNode) exclusions.exclude(pod, peer, reason, message);
-    const what = isWithoutNode ? 'accepted it and then had no node for it' : "can't make a volume of it";
-    deps.events.record(pod, {
-      type: 'Warning',
-      reason,
-      note: `peer ${peer} ${what}: ${message}; made again elsewhere`,
-    });
-    const { name, namespace, uid } = pod.metadata;
-    await client.delete(POD, name, namespace, { uid, signal }).catch((error: unknown) => {
-      if (!isConflict(error) && !isNotFound(error)) throw error;
-    });
-  };
+  const madeAgain = createPodsMadeAgain(
+    { deps, home, exclusions, toPlan: (pod) => toPlan(pod, 'anew') },
+    signal,
+  );
+  const unmade = openUnmadeVolumes(deps, home, signal);
 
-  /** What fits for a pod at the gate; where nothing does, volumes of it that were never made may be wanted elsewhere. */
-  const decide = async (pod: Pod, planner: Planner): Promise<Placement | undefined> => {
+  /** What fits for a pod at the gate; where nothing does, what would, if its volumes that were never made were elsewhere. */
+  const decide = (
+    pod: Pod,
+    planner: Planner,
+  ): { readonly placement: Placement; readonly homeless?: HomelessPod } => {
     const wanted = toPlan(pod);
     const placement = planner.place(wanted);
     if (placement.ranked.length > 0 || wanted.unmade.length === 0 || wanted.waits !== undefined)
-      return placement;
+      return { placement };
     const anew = planner.place(toPlan(pod, 'anew'));
-    const best = anew.ranked[0];
     // Why nothing fits is then said without regard to where the volume would have been.
-    if (best === undefined) return anew;
-    const isNews = await wantVolumesAt(deps, home, pod, wanted.unmade, best.node, signal);
-    return isNews ? undefined : placement;
-  };
-
-  /** Has a pod made again whose volume went elsewhere before it was bound; a bare pod is never moved. */
-  const releaseLeftBehind = async (): Promise<void> => {
-    for (const pod of home.pods.list()) {
-      const { name, namespace = '', uid, deletionTimestamp } = pod.metadata;
-      if (pod.spec.nodeName || isGated(pod) || deletionTimestamp !== undefined) continue;
-      const why = whyLeftBehind(pod, {
-        claim: (claim) => home.volumeClaims.get(namespace, claim),
-        volume: (volume) => home.volumes.get(undefined, volume),
-      });
-      if (why === undefined || controllerOf(pod) === undefined) continue;
-      deps.events.record(pod, {
-        type: 'Normal',
-        reason: 'VolumeElsewhere',
-        note: `${why}; made again there`,
-      });
-      await client.delete(POD, name, namespace, { uid, signal }).catch((error: unknown) => {
-        if (!isConflict(error) && !isNotFound(error)) throw error;
-      });
-    }
+    if (anew.ranked.length === 0) return { placement: anew };
+    return { placement, homeless: { pod, claims: wanted.unmade, ranked: anew.ranked } };
   };
 
   const forget = (): void => {
@@ -324,7 +284,7 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
 
   const reconcile = async (): Promise<ReconcileResult> => {
     forget();
-    await releaseLeftBehind();
+    await madeAgain.releaseLeftBehind();
     const gated = home
       .gatedPods()
       .filter((pod) => pod.metadata.deletionTimestamp === undefined && !assumed.has(pod.metadata.uid ?? ''))
@@ -333,12 +293,14 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
           (a.metadata.creationTimestamp ?? '').localeCompare(b.metadata.creationTimestamp ?? '') ||
           (keyOf(a) < keyOf(b) ? -1 : 1),
       );
-    const now = deps.clock.now().getTime();
-    const moving = [...stranded.list(), ...podsWithoutVolume(home, now)].slice(0, MOVE_AT_ONCE);
-    if (gated.length === 0 && moving.length === 0) return {};
+    const refused = unmade.refused();
+    const withoutNode = stranded.list();
+    if (gated.length === 0 && withoutNode.length === 0 && refused.length === 0) return {};
     const sinceLast = deps.clock.monotonicMs() - lastAt;
     if (sinceLast < BATCH_MS) return { requeueAfterMs: BATCH_MS - sinceLast };
     lastAt = deps.clock.monotonicMs();
+    const moving = [...withoutNode, ...unmade.waiting(refused)];
+    if (gated.length === 0 && moving.length === 0) return { requeueAfterMs: RETRY_MS };
     const alike = new Set([...gated, ...moving.map(({ pod }) => pod)].map(groupOf));
     const counts = groupCounts(
       home.pods
@@ -353,20 +315,21 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
     );
     const planner = createPlanner(planNodes(), counts, { policy: facts.policy(), facts: facts.facts() });
     let failure: unknown;
-    const failed = (pod: Pod, err: unknown): undefined => {
+    const failed = (pod: Pod, err: unknown): void => {
       // Changed or gone meanwhile: the cache will say so, and the next pass sees it.
       if (isConflict(err) || isNotFound(err)) return;
       deps.log.warn('pod not placed', { controller: 'offloading.placement', key: keyOf(pod), err });
       failure = err;
     };
-    const placements: (readonly [Pod, Placement])[] = [];
-    for (const pod of gated) {
-      const placement = await decide(pod, planner).catch((err: unknown) => failed(pod, err));
-      if (placement !== undefined) placements.push([pod, placement]);
-    }
-    for (const [pod, placement] of placements)
-      await place(pod, placement).catch((err: unknown) => failed(pod, err));
-    for (const one of moving) await move(one, planner);
+    const decisions = gated.map((pod) => ({ pod, ...decide(pod, planner) }));
+    const homeless = decisions.flatMap((decision) => decision.homeless ?? []);
+    const sent = decisions.filter(({ placement }) => placement.ranked.length > 0).map(({ pod }) => pod);
+    // What these wait for is about to be another thing.
+    const helped = homeless.length === 0 ? new Set<string>() : await unmade.want(homeless, sent);
+    for (const { pod, placement } of decisions)
+      if (!helped.has(pod.metadata.uid ?? ''))
+        await place(pod, placement).catch((err: unknown) => failed(pod, err));
+    await madeAgain.move(moving, planner);
     if (failure !== undefined) throw failure;
     return { requeueAfterMs: RETRY_MS };
   };

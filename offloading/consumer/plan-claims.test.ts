@@ -121,7 +121,7 @@ describe('judgeClaims', () => {
       expect([...verdict.refused]).toEqual([
         ['east', 'it could not make the volume of claim data: out of space'],
       ]);
-      expect(verdict.unmade).toEqual([{ name: 'data', location: 'east' }]);
+      expect(verdict.unmade).toEqual(['data']);
       expect(judged({}, 'anew', false).notHome).toContain('no default StorageClass');
     });
 

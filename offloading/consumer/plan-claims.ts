@@ -24,14 +24,7 @@ export interface ClaimsVerdict {
   /** Places that lately could not make a volume of it that was never made, and why. */
   readonly refused: ReadonlyMap<string, string>;
   /** Claims whose volumes were never made where they were to be: nothing holds them there. */
-  readonly unmade: readonly UnmadeClaim[];
-}
-
-/** A claim whose volume was never made. */
-export interface UnmadeClaim {
-  readonly name: string;
-  /** Where it is to be made. */
-  readonly location: string;
+  readonly unmade: readonly string[];
 }
 
 /** How claims and placeholders are looked up. */
@@ -71,7 +64,7 @@ export const judgeClaims = (
   let stays: string | undefined;
   let waits: string | undefined;
   const refused = new Map<string, string>();
-  const unmade: UnmadeClaim[] = [];
+  const unmade: string[] = [];
   const needsHomeClass = (name: string): void => {
     if (!lookup.hasHomeClass())
       notHome ??= `claim ${name}: this cluster has no default StorageClass to make its volume with`;
@@ -102,7 +95,7 @@ export const judgeClaims = (
     const loss = annotations?.[STORAGE_ANNOTATIONS.loss];
     if (loss !== undefined) waits ??= `the volume of claim ${name} can't be had: ${loss}`;
     if (!isMade(annotations)) {
-      unmade.push({ name, location });
+      unmade.push(name);
       const anew = anewOf(annotations);
       if (anew !== undefined)
         waits ??= `the volume of claim ${name}, not made at ${inWords(location)}, is to be made at ${inWords(anew)}`;

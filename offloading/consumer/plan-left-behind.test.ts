@@ -35,21 +35,37 @@ const at = (location: string, more: Record<string, string> = {}, storageClassNam
   };
 };
 
+const MADE = { 'fluvia.dev/made': 'true' };
+
 describe('whyLeftBehind', () => {
   it('names a volume that is elsewhere by now', () => {
-    expect(whyLeftBehind(pod(['east']), at('@home'))).toContain('in this cluster');
-    expect(whyLeftBehind(pod(['home']), at('west'))).toContain('at west');
-    expect(whyLeftBehind(pod(['east', 'home']), at('west'))).toContain('it was to go to east, home');
+    expect(whyLeftBehind(pod(['east']), undefined, at('@home'))).toContain('in this cluster');
+    expect(whyLeftBehind(pod(['home']), undefined, at('west'))).toContain('at west');
+    expect(whyLeftBehind(pod(['east', 'home']), undefined, at('west'))).toContain(
+      'it was to go to east, home',
+    );
   });
 
   it.each([
     ['one that may still be bound', pod(['east']), at('east')],
     ['one that may go home', pod(['east', 'home']), at('@home')],
-    ['one that is bound', pod(['east'], 'fluvia-east'), at('@home')],
+    ['one that runs, and that a move lets go', pod(['east'], 'fluvia-east'), at('@home', MADE)],
+    ['one that was bound where its volume is to be made', pod(['west'], 'fluvia-east'), at('east')],
+    [
+      'one whose volume is about to leave',
+      pod(['east'], 'fluvia-east'),
+      at('west', { 'fluvia.dev/anew': 'north' }),
+    ],
+    ['one on a node of home', pod(['home'], 'n1'), at('east')],
     ['one that nobody has placed', pod(undefined), at('@home')],
     ['one whose volume moves', pod(['east']), at('@home', { 'fluvia.dev/move': '{}' })],
     ['one with another volume', pod(['east']), at('@home', {}, 'disk')],
   ])('leaves %s alone', (_what, one, lookup) => {
-    expect(whyLeftBehind(one, lookup)).toBeUndefined();
+    const peer = one.spec.nodeName === 'fluvia-east' ? 'east' : undefined;
+    expect(whyLeftBehind(one, peer, lookup)).toBeUndefined();
+  });
+
+  it('names a volume that was never made, and left in the moment in which the pod was bound', () => {
+    expect(whyLeftBehind(pod(['east'], 'fluvia-east'), 'east', at('west'))).toContain('at west');
   });
 });

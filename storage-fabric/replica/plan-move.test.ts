@@ -79,6 +79,11 @@ describe('a planned move', () => {
     expect(planMove({ ...base, wanted })).toMatchObject({ do: 'refuse', reason });
   });
 
+  it('of a volume that was never made is refused', () => {
+    const place = { ...base.place, isMade: false };
+    expect(planMove({ ...base, place, wanted: 'west' })).toMatchObject({ do: 'refuse', reason: 'NotMade' });
+  });
+
   it('drops another wish while it is under way, and goes on', () => {
     for (const stage of ['stop', 'copy', 'restore', 'salvage'] as const) {
       expect(planMove({ ...base, wanted: 'dead', note: note(stage) })).toMatchObject({
@@ -212,6 +217,16 @@ describe('a failover', () => {
       'there is no peer east any more; no failover: no peer has a complete copy',
     );
     expect(said(lost)).toBeUndefined();
+  });
+
+  it('has nothing to say of a volume that was never made at who is no peer any more: it is made elsewhere', () => {
+    const place = { ...lost.place, isMade: false };
+    const gone = { ...lost, place, points: [], targets: new Map([['west', up]]) };
+    expect(planMove(gone)).toEqual({ do: 'nothing' });
+    expect(lossText(gone, planMove(gone))).toBeUndefined();
+    // one that is only silent may have made it
+    const silent = { ...gone, targets: lost.targets };
+    expect(lossText(silent, planMove(silent))).toContain('peer east does not answer');
   });
 
   it('chooses once peers have told which copies they hold', () => {

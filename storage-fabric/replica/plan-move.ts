@@ -161,9 +161,13 @@ export const choosePoint = (
   return sure;
 };
 
+/** Whether nothing can be lost: it was never made, and whoever was to make it is no peer any more. */
+const wasNever = ({ place, targets }: MoveWorld): boolean => !place.isMade && !targets.has(place.location);
+
 const planFailover = (world: MoveWorld): MoveAction => {
   const { place, isSourceLost, users } = world;
   if (!isSourceLost && !world.isDataLost) return { do: 'nothing' };
+  if (wasNever(world)) return { do: 'nothing' };
   if (world.waiting === 0 && (isSourceLost || users === 0)) return { do: 'nothing' };
   // Pods there count until the fence's safe time has let them go: no second writer before.
   if (isSourceLost && users > 0) return { do: 'wait', message: `a pod at ${place.location} may still write` };
@@ -317,7 +321,7 @@ const planRestore = (world: MoveWorld, note: MoveNote): MoveAction => {
 export const lossText = (world: MoveWorld, action: MoveAction): string | undefined => {
   if (world.note !== undefined || action.do === 'note') return undefined;
   const { location } = world.place;
-  if (!world.isSourceLost && !world.isDataLost) return undefined;
+  if ((!world.isSourceLost && !world.isDataLost) || wasNever(world)) return undefined;
   const silent = world.targets.has(location)
     ? `peer ${location} does not answer`
     : `there is no peer ${location} any more`;

@@ -1,3 +1,4 @@
+import type { VolumePlace } from '../volumes/plan-volume.ts';
 import { describe, expect, it } from 'vitest';
 import type { RecoveryPoint, VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
 import { attemptAfter, circumstances, planReplica, type Attempt, type ReplicaWorld } from './plan-replica.ts';
@@ -34,20 +35,21 @@ const replica = (
   },
   status: { points: [...points] },
 });
+const PLACE: VolumePlace = {
+  epoch: 1,
+  location: 'east',
+  retained: [],
+  diverged: [],
+  restoring: undefined,
+  anew: undefined,
+  isMade: true,
+  refused: {},
+  isUsable: true,
+};
 const world = (more: Partial<ReplicaWorld> = {}): ReplicaWorld => ({
   now: NOW,
   replica: replica([]),
-  place: {
-    epoch: 1,
-    location: 'east',
-    retained: [],
-    diverged: [],
-    restoring: undefined,
-    anew: undefined,
-    isMade: true,
-    refused: {},
-    isUsable: true,
-  },
+  place: PLACE,
   why: '',
   targets: new Map([
     ['east', { isUp: true, hasStore: true }],
@@ -179,20 +181,11 @@ describe('planReplica', () => {
     [
       'Moving',
       {
-        place: {
-          epoch: 1,
-          location: 'east',
-          retained: [],
-          diverged: [],
-          restoring: undefined,
-          anew: undefined,
-          isMade: true,
-          refused: {},
-          isUsable: false,
-        },
+        place: { ...PLACE, isUsable: false },
       },
     ],
     ['NoStore', { targets: new Map([['west', { isUp: true, hasStore: false }]]) }],
+    ['NoVolume', { place: { ...PLACE, isMade: false } }],
   ] as const)('says why it copies nothing: %s', (reason, more) => {
     const plan = planReplica(world(more));
     expect(plan.start).toBeUndefined();

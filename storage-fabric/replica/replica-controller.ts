@@ -2,7 +2,7 @@ import { setCondition, type ConditionInput } from '../../api/conditions.ts';
 import { TWINS } from '../../api/collections.ts';
 import type { Links } from '../../api/link.ts';
 import { STORE, VOLUME_STATUS } from '../../api/storage-collections.ts';
-import { STORAGE_ANNOTATIONS, volumeNodeLabel } from '../../api/storage-names.ts';
+import { STORAGE_ANNOTATIONS } from '../../api/storage-names.ts';
 import type { RecoveryPoint, VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import { equalJson } from '../../runtime/kube/apply.ts';
@@ -16,7 +16,7 @@ import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import { FIELD_MANAGER, idOfClaim, idOfVolume, isOurs, type HomeVolumes } from '../volumes/home-volumes.ts';
 import { recordOf } from '../volumes/plan-source.ts';
 import { isSettled } from '../volumes/plan-swap.ts';
-import { isLostData, placeOf, type VolumePlace } from '../volumes/plan-volume.ts';
+import { isLostData, isOffered, placeOf, type VolumePlace } from '../volumes/plan-volume.ts';
 import { openCopyBooks, pointOf } from './copy-books.ts';
 import { createMoveActor } from './move-actor.ts';
 import { moveEndOf, moveNoteOf, type MoveEnd, type MoveNote, type MoveProgress } from './move-note.ts';
@@ -75,14 +75,6 @@ export const startReplicas = (
   const onChange = (volume: string): void => queue.add(volume);
   const books = openCopyBooks({ deps, links, targets, transfers, replicas, onChange }, signal);
   const numbers = createSequences(client, home, signal);
-
-  const isOffered = (id: string): boolean =>
-    home.nodes
-      .list()
-      .some(
-        ({ metadata }) =>
-          metadata.deletionTimestamp === undefined && metadata.labels?.[volumeNodeLabel(id)] !== undefined,
-      );
 
   const startTransfer = async (
     claim: PersistentVolumeClaim,
@@ -169,7 +161,7 @@ export const startReplicas = (
       place,
       wanted: asked === undefined ? undefined : names.placeOf(asked),
       users: users.at(claim, place.location).length,
-      isOffered: isOffered(id),
+      isOffered: isOffered(id, home.nodes.list()),
       bareUser: users.bareAt(claim, place.location),
       waiting: users.waiting(claim),
       points: replica?.status?.points ?? [],
@@ -247,7 +239,10 @@ export const startReplicas = (
 
   const isChanging = (id: string, volume: PersistentVolume): boolean =>
     recordOf(home.homeClaimOf(id)) !== undefined ||
-    (!isSettled(volume) && volume.metadata.annotations?.[STORAGE_ANNOTATIONS.move] === undefined);
+    // One that was never made has no other source to wait for.
+    (!isSettled(volume) &&
+      placeOf(volume)?.isMade === true &&
+      volume.metadata.annotations?.[STORAGE_ANNOTATIONS.move] === undefined);
 
   const reconcile = async (id: string): Promise<ReconcileResult> => {
     const claim = home.claimOf(id);

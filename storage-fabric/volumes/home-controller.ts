@@ -21,7 +21,15 @@ import { volumesOf } from './plan-node-change.ts';
 import { planSwap } from './plan-swap.ts';
 import { createSwapActor, isWrite } from './swap-actor.ts';
 import { planAnew, whyNotMade } from './plan-anew.ts';
-import { placeOf, placeOfNode, planVolume, type VolumePlan, type VolumeWorld } from './plan-volume.ts';
+import {
+  isOffered,
+  PLACED_ANEW,
+  placeOf,
+  placeOfNode,
+  planVolume,
+  type VolumePlan,
+  type VolumeWorld,
+} from './plan-volume.ts';
 import type { VolumeUsers } from './volume-users.ts';
 
 /** How soon a label that was just written is looked for in the cache. */
@@ -115,7 +123,8 @@ export const startHomeVolumes = (
         if (!isNotFound(error) && !isConflict(error)) throw error;
       });
     if (wanted.reason === 'Pending') return;
-    const type = wanted.status === 'True' || wanted.reason === 'Moving' ? 'Normal' : 'Warning';
+    const isFine = wanted.status === 'True' || wanted.reason === 'Moving' || wanted.reason === PLACED_ANEW;
+    const type = isFine ? 'Normal' : 'Warning';
     deps.events.record(claim, { type, reason: wanted.reason, note: wanted.message });
   };
 
@@ -152,29 +161,35 @@ export const startHomeVolumes = (
     const chosen = claim.metadata.annotations?.[SELECTED_NODE];
     const node = world.nodes.find(({ metadata }) => metadata.name === chosen);
     const wanted = node === undefined ? undefined : placeOfNode(node);
-    const label = volumeNodeLabel(id);
     const step = planAnew({
       now: deps.clock.now().getTime(),
       place,
       isMoving: volume.metadata.annotations?.[STORAGE_ANNOTATIONS.move] !== undefined,
       told,
+      toldThere: place.anew === undefined ? undefined : world.told.get(place.anew),
       failingMs: failingMs(id, place.location, !place.isMade && whyNotMade(told) !== undefined),
       isPlace: world.peers.has(place.location),
       wanted: wanted !== undefined && world.peers.has(wanted) ? wanted : undefined,
       users: users.at(claim, place.location).length,
-      isOffered: world.nodes.some(({ metadata }) => metadata.labels?.[label] !== undefined),
+      isOffered: isOffered(id, world.nodes),
     });
     if (step.do === 'nothing') return {};
     if (step.do === 'wait') return { requeueAfterMs: step.afterMs };
     const { name, uid, resourceVersion } = volume.metadata;
     const body = { metadata: { uid, resourceVersion, annotations: step.annotations } };
-    await client
-      .patch(PERSISTENT_VOLUME, name, undefined, body, { type: 'merge', fieldManager: FIELD_MANAGER, signal })
-      .catch((error: unknown) => {
-        if (!isConflict(error) && !isNotFound(error)) throw error;
+    const again = { requeueAfterMs: SOON_MS };
+    try {
+      await client.patch(PERSISTENT_VOLUME, name, undefined, body, {
+        type: 'merge',
+        fieldManager: FIELD_MANAGER,
+        signal,
       });
-    deps.log.info('volume placed anew', { controller: 'storage.volume', volume: id, ...step.annotations });
-    return { requeueAfterMs: SOON_MS };
+    } catch (error) {
+      if (isConflict(error) || isNotFound(error)) return again;
+      throw error;
+    }
+    deps.log.info('volume not made', { controller: 'storage.volume', volume: id, ...step.annotations });
+    return again;
   };
 
   const publish = (id: string, plan: VolumePlan): void => {

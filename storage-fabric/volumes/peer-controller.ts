@@ -30,10 +30,18 @@ const BY_ID = 'storage/volume';
 const WARNING_MS = 5000;
 
 interface KubeEvent extends KubeObject {
-  readonly type?: string;
   readonly reason?: string;
   readonly note?: string;
+  readonly eventTime?: string | null;
+  readonly deprecatedLastTimestamp?: string | null;
+  readonly series?: { readonly lastObservedTime?: string } | null;
 }
+
+/** When an event was seen last, milliseconds since 1970. */
+const seenAt = ({ series, eventTime, deprecatedLastTimestamp, metadata }: KubeEvent): number =>
+  Date.parse(
+    series?.lastObservedTime ?? eventTime ?? deprecatedLastTimestamp ?? metadata.creationTimestamp ?? '',
+  );
 
 const keyOfClaim = (claim: PersistentVolumeClaim): string =>
   `${claim.metadata.labels?.[LABELS.origin] ?? ''}/${claim.metadata.labels?.[STORAGE_LABELS.volume] ?? ''}`;
@@ -61,17 +69,19 @@ export const startPeerVolumes = (
       .byIndex(BY_ID, `${clusterID}/${id}`)
       .find(({ metadata }) => provider.consumerOf(metadata.namespace ?? '') === clusterID);
 
+  const ageOf = ({ metadata }: PersistentVolumeClaim): number =>
+    Math.max(0, deps.clock.now().getTime() - Date.parse(metadata.creationTimestamp ?? ''));
+
   const warningAbout = async (claim: PersistentVolumeClaim): Promise<string | undefined> => {
-    if (claim.status?.phase !== 'Pending') return undefined;
-    const age = deps.clock.now().getTime() - Date.parse(claim.metadata.creationTimestamp ?? '');
-    if (!(age > WARNING_MS)) return undefined;
+    if (claim.status?.phase !== 'Pending' || !(ageOf(claim) > WARNING_MS)) return undefined;
     const { items } = await deps.client.list<KubeEvent>(EVENT, {
       namespace: claim.metadata.namespace,
-      fieldSelector: `regarding.name=${claim.metadata.name}`,
+      // Not by its name alone: an earlier claim may have had it.
+      fieldSelector: `regarding.uid=${claim.metadata.uid ?? ''},type=Warning,reason=ProvisioningFailed`,
       limit: 100,
       signal,
     });
-    return items.findLast((event) => event.type === 'Warning' && event.reason === 'ProvisioningFailed')?.note;
+    return items.toSorted((a, b) => seenAt(a) - seenAt(b)).at(-1)?.note;
   };
 
   const observe = async (clusterID: string, id: string): Promise<PeerVolumeWorld> => {
@@ -98,6 +108,7 @@ export const startPeerVolumes = (
       obstacle,
       hasDefaultClass: classes.list().some(isDefaultClass),
       warning: claim === undefined ? undefined : await warningAbout(claim),
+      ageMs: claim === undefined ? 0 : ageOf(claim),
     };
   };
 
@@ -146,11 +157,16 @@ export const startPeerVolumes = (
     const client = provider.asPeering(clusterID);
     const options = { fieldManager: FIELD_MANAGER, signal } as const;
     const publisher = linkOf(clusterID)?.publish(VOLUME_STATUS);
-    if (plan.status === 'forget') publisher?.delete(id);
-    else if (plan.status !== undefined) publisher?.set(id, plan.status);
-    if (plan.create !== undefined) {
+    const publish = (): void => {
+      if (plan.status === 'forget') publisher?.delete(id);
+      else if (plan.status !== undefined) publisher?.set(id, plan.status);
+    };
+    if (plan.create === undefined) publish();
+    else {
       try {
         await client.create(PERSISTENT_VOLUME_CLAIM, plan.create, options);
+        // Not before: where it is rejected again and again, that stays its status.
+        publish();
         deps.log.info('volume claimed', { controller: 'storage.peer-volume', key });
       } catch (error) {
         if (isInvalid(error) || (isForbidden(error) && world.wanted !== undefined)) {

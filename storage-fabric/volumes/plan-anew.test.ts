@@ -28,6 +28,7 @@ const world = (more: Partial<AnewWorld> = {}): AnewWorld => ({
   place: place(),
   isMoving: false,
   told: NO_CLASS,
+  toldThere: undefined,
   failingMs: 60_000,
   isPlace: true,
   wanted: 'east',
@@ -54,6 +55,8 @@ describe('a place that can not make a volume', () => {
 
   it('is given time, and then noted', () => {
     expect(planAnew(world({ failingMs: 4000 }))).toEqual({ do: 'wait', afterMs: 6000 });
+    const told: VolumeStatusItem = { uid: 'u', phase: 'Pending', reason: 'ProvisioningFailed' };
+    expect(planAnew(world({ told, failingMs: 10_000 }))).toEqual({ do: 'wait', afterMs: 20_000 });
     const step = planAnew(world({ failingMs: 10_000 }));
     if (step.do !== 'annotate') throw new Error(step.do);
     const noted = refusalsOf(step.annotations as Record<string, string>);
@@ -66,19 +69,22 @@ describe('a place that can not make a volume', () => {
   });
 
   it('is told apart again once it can', () => {
-    const told: VolumeStatusItem = { uid: 'u', phase: 'Pending' };
+    const told: VolumeStatusItem = { uid: 'u', phase: 'Pending', state: 'active' };
     expect(planAnew(world({ told, place: place({ refused }) }))).toEqual({
       do: 'annotate',
       annotations: { 'fluvia.dev/refused': null },
     });
-    // silence says nothing
-    expect(planAnew(world({ told: undefined, place: place({ refused }) }))).toEqual({ do: 'nothing' });
+    // neither silence nor a claim that doesn't stand yet says so
+    for (const other of [undefined, { uid: 'u', phase: 'Pending' } as const])
+      expect(planAnew(world({ told: other, place: place({ refused }) }))).toEqual({ do: 'nothing' });
   });
 });
 
 describe('a volume that is wanted elsewhere', () => {
   it('waits for the pods that are bound where it is to be', () => {
-    expect(planAnew(world({ wanted: 'west' }))).toMatchObject({ do: 'wait' });
+    expect(planAnew(world({ wanted: 'west', place: place({ refused }) }))).toEqual({ do: 'nothing' });
+    // what their place says of it is noted all the same, or nobody would let them go
+    expect(JSON.stringify(planAnew(world({ wanted: 'west' })))).toContain('fluvia.dev/refused');
     expect(planAnew(world({ wanted: 'west', users: 0 }))).toEqual({
       do: 'annotate',
       annotations: { 'fluvia.dev/anew': 'west' },
@@ -90,6 +96,7 @@ describe('a volume that is wanted elsewhere', () => {
       { place: place({ isMade: true }) },
       { isMoving: true },
       { told: { uid: 'u', phase: 'Bound' } as const },
+      { told: { uid: 'u', phase: 'Failed', reason: 'Lost' } as const },
     ])
       expect(planAnew(world({ wanted: 'west', users: 0, ...more }))).toEqual({ do: 'nothing' });
   });
@@ -107,7 +114,7 @@ describe('a volume that is wanted elsewhere', () => {
   it('leaves on the word of its place, of after the last pod', () => {
     expect(planAnew(leaving())).toEqual({
       do: 'annotate',
-      annotations: { 'fluvia.dev/location': 'west', 'fluvia.dev/anew': null },
+      annotations: { 'fluvia.dev/location': 'west', 'fluvia.dev/anew': null, 'fluvia.dev/loss': null },
     });
     const waits: Partial<AnewWorld>[] = [
       { users: 1 },
@@ -116,6 +123,8 @@ describe('a volume that is wanted elsewhere', () => {
       { told: { uid: 'u', phase: 'Gone' } },
       { told: { uid: 'u', phase: 'Pending', state: 'active' } },
       { told: { uid: 'u', phase: 'Failed', reason: 'Terminating' } },
+      // of when it left there: the next leave must not take that word for its own
+      { toldThere: { uid: 'u', phase: 'Gone', state: 'retained' } },
     ];
     for (const more of waits)
       expect(planAnew(leaving(more)), JSON.stringify(more)).toMatchObject({ do: 'wait' });

@@ -16,6 +16,8 @@ export interface AnewWorld {
   readonly isMoving: boolean;
   /** What its place says of it. */
   readonly told: VolumeStatusItem | undefined;
+  /** What the place says that it is to go to. */
+  readonly toldThere: VolumeStatusItem | undefined;
   /** For how long its place has been saying that it can't make it, in milliseconds. */
   readonly failingMs: number | undefined;
   /** Whether its place exists. */
@@ -34,10 +36,13 @@ export type AnewStep =
   /** Writes annotations onto the placeholder, if it is still as it was seen. */
   | { readonly do: 'annotate'; readonly annotations: Readonly<Record<string, string | null>> };
 
-/** A provisioner, and whoever is setting up a cluster, has so long. */
+/** Whoever is setting up a cluster has so long; a provisioner, which tries again by itself and may be slow, has longer. */
 const PATIENCE_MS = 10_000;
+const PROVISIONER_PATIENCE_MS = 30_000;
 const LOOK_AGAIN_MS = 1000;
 const NOTHING: AnewStep = { do: 'nothing' };
+
+const PROVISIONING_FAILED = 'ProvisioningFailed';
 
 /** Words of a place that pass without anybody's doing. */
 const PASSING = new Set(['Terminating', 'ClaimGone']);
@@ -47,7 +52,7 @@ export const whyNotMade = (told: VolumeStatusItem | undefined): string | undefin
   if (told === undefined || isLostData(told) || PASSING.has(told.reason ?? '')) return undefined;
   const fails =
     told.phase === 'Failed' ||
-    (told.phase === 'Pending' && (told.reason === 'ProvisioningFailed' || told.reason === NODE_REFUSED));
+    (told.phase === 'Pending' && (told.reason === PROVISIONING_FAILED || told.reason === NODE_REFUSED));
   return fails ? (told.message ?? told.reason ?? 'it could not be made') : undefined;
 };
 
@@ -71,9 +76,15 @@ const planLeaving = (world: AnewWorld, to: string): AnewStep => {
   const isNowhere = told?.state === 'retained' && !PASSING.has(told.reason ?? '');
   // Who is no peer any more keeps nothing of ours, and can't be asked.
   if (isPlace && !isNowhere) return wait;
+  // It left there before: that word must not be taken for one of the next time.
+  if (world.toldThere?.state === 'retained') return wait;
   return {
     do: 'annotate',
-    annotations: { [STORAGE_ANNOTATIONS.location]: to, [STORAGE_ANNOTATIONS.anew]: null },
+    annotations: {
+      [STORAGE_ANNOTATIONS.location]: to,
+      [STORAGE_ANNOTATIONS.anew]: null,
+      [STORAGE_ANNOTATIONS.loss]: null,
+    },
   };
 };
 
@@ -83,7 +94,8 @@ const planRefusal = (world: AnewWorld, why: string): AnewStep => {
   if (live[place.location] !== undefined) return NOTHING;
   // Without a pod nothing is tried at a peer, and what it says is of an earlier one.
   if (users === 0 && place.location !== HOME_PLACE) return NOTHING;
-  if (failingMs < PATIENCE_MS) return { do: 'wait', afterMs: PATIENCE_MS - failingMs };
+  const patience = world.told?.reason === PROVISIONING_FAILED ? PROVISIONER_PATIENCE_MS : PATIENCE_MS;
+  if (failingMs < patience) return { do: 'wait', afterMs: patience - failingMs };
   return note({
     ...live,
     [place.location]: { at: new Date(now).toISOString(), message: why.slice(0, 1024) },
@@ -99,14 +111,17 @@ export const planAnew = (world: AnewWorld): AnewStep => {
     const isClean = place.anew === undefined && Object.keys(place.refused).length === 0;
     return isClean ? NOTHING : { do: 'annotate', annotations: left };
   }
-  if (world.isMoving || told?.phase === 'Bound') return NOTHING;
-  if (wanted !== undefined && wanted !== place.location)
-    // Pods there are made again by placement; a bare one that nobody deletes keeps the volume where it is.
-    return world.users > 0
-      ? { do: 'wait', afterMs: LOOK_AGAIN_MS }
-      : { do: 'annotate', annotations: { [STORAGE_ANNOTATIONS.anew]: wanted } };
+  if (world.isMoving || told?.phase === 'Bound' || isLostData(told)) return NOTHING;
+  // Pods that are bound where it is to be wait for it there; placement lets them go, if they fit elsewhere.
+  if (wanted !== undefined && wanted !== place.location && world.users === 0)
+    return { do: 'annotate', annotations: { [STORAGE_ANNOTATIONS.anew]: wanted } };
   const why = whyNotMade(told);
   if (why !== undefined) return planRefusal(world, why);
-  const isMended = told !== undefined && place.refused[place.location] !== undefined;
+  // A claim of it stands there, and nothing is wrong with it.
+  const isMended =
+    told?.phase === 'Pending' &&
+    told.reason === undefined &&
+    told.state === 'active' &&
+    place.refused[place.location] !== undefined;
   return isMended ? note(without(place.refused, place.location)) : NOTHING;
 };

@@ -18,6 +18,8 @@ export interface OwnClaimWorld {
 /** Why it must stay; undefined when nothing is lost by its going. */
 export const whyKept = ({ id, homeClaim, volume, claim }: OwnClaimWorld): string | undefined => {
   if (recordOf(homeClaim) !== undefined) return 'a PersistentVolume is being made anew';
+  // Nothing was made for it yet.
+  if ((homeClaim.spec.volumeName ?? '') === '') return undefined;
   const name = placeholderName(id);
   if (volume === undefined) {
     const isOrigin = claim?.metadata.uid === homeClaim.metadata.annotations?.[ANNOTATIONS.originUID];

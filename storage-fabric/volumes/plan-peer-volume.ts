@@ -1,6 +1,6 @@
 import { ANNOTATIONS, LABELS, MANAGED_BY } from '../../api/labels.ts';
 import { STORAGE_ANNOTATIONS, STORAGE_LABELS } from '../../api/storage-names.ts';
-import { SELECTED_NODE } from '../../api/unmade-volume.ts';
+import { REFUSED_FOR_MS, SELECTED_NODE } from '../../api/unmade-volume.ts';
 import type { PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import { LOST, NODE_REFUSED, type VolumeItem, type VolumeStatusItem } from './plan-volume.ts';
 import { recordOf } from './plan-source.ts';
@@ -25,6 +25,8 @@ export interface PeerVolumeWorld {
   readonly hasDefaultClass: boolean;
   /** Last warning of the provisioner about the claim. */
   readonly warning: string | undefined;
+  /** How old the claim is, in milliseconds; 0 without one. */
+  readonly ageMs: number;
 }
 
 export interface PeerVolumePlan {
@@ -69,7 +71,9 @@ const manifest = (
     annotations: {
       ...annotationsOf(wanted),
       ...(isOwn ? { [STORAGE_ANNOTATIONS.claim]: `${wanted.namespace}/${wanted.claimName}` } : {}),
-      ...(isOwn && wanted.node !== undefined ? { [SELECTED_NODE]: wanted.node } : {}),
+      ...(isOwn && wanted.node !== undefined
+        ? { [SELECTED_NODE]: wanted.node, [STORAGE_ANNOTATIONS.node]: wanted.node }
+        : {}),
     },
   },
   spec: {
@@ -114,15 +118,16 @@ const statusOf = (
 
 /** Of this cluster's own: the scheduler's choice for the first pod is the choice for the volume. */
 const planOwnNode = (
-  { warning }: PeerVolumeWorld,
+  { warning, ageMs }: PeerVolumeWorld,
   wanted: VolumeItem,
   claim: PersistentVolumeClaim,
 ): PeerVolumePlan | undefined => {
   if (wanted.node === undefined || (claim.spec.volumeName ?? '') !== '') return undefined;
-  const selected = claim.metadata.annotations?.[SELECTED_NODE];
-  if (selected === wanted.node) return undefined;
-  // The provisioner takes the annotation away when that node can't have the volume.
-  if (selected === undefined) {
+  const { annotations } = claim.metadata;
+  const isForIt = annotations?.[STORAGE_ANNOTATIONS.node] === wanted.node;
+  if (isForIt && annotations[SELECTED_NODE] === wanted.node) return undefined;
+  // The provisioner takes its annotation away when that node can't have the volume. After a while it is asked again.
+  if (isForIt && annotations[SELECTED_NODE] === undefined && ageMs < REFUSED_FOR_MS) {
     const message = (warning ?? `no volume can be made for node ${wanted.node}`).slice(0, 1024);
     return { ...NOTHING, status: { uid: wanted.uid, phase: 'Pending', reason: NODE_REFUSED, message } };
   }

@@ -309,6 +309,7 @@ describe('planPeerVolume', () => {
     obstacle: undefined,
     hasDefaultClass: true,
     warning: undefined,
+    ageMs: 60_000,
   };
 
   it('makes it once, and nothing after that', () => {
@@ -326,6 +327,20 @@ describe('planPeerVolume', () => {
     const gone = { ...base, wanted: undefined, claim: made };
     expect(planPeerVolume({ ...gone, isComplete: false }).deleteClaim).toBe(false);
     expect(planPeerVolume(gone).deleteClaim).toBe(true);
+  });
+
+  it('says in which state a claim was seen, which is not the one that is wanted by now', () => {
+    const made = { ...base, claim: planPeerVolume(base).create };
+    expect(planPeerVolume(made).status).toMatchObject({ phase: 'Pending', state: 'active' });
+    const back = { ...wanted, state: 'retained' as const };
+    expect(planPeerVolume({ ...made, wanted: back })).toMatchObject({
+      annotate: { 'fluvia.dev/volume-state': 'retained' },
+      status: { phase: 'Pending', state: 'active' },
+    });
+    expect(planPeerVolume({ ...base, wanted: back }).status).toMatchObject({
+      phase: 'Gone',
+      state: 'retained',
+    });
   });
 
   it('of its own gives the claim the chosen node, and starts over when that changed', () => {
@@ -346,6 +361,14 @@ describe('planPeerVolume', () => {
       deleteClaim: false,
       status: { reason: 'NodeRefused' },
     });
+    // another node may have it, and after a while the same one
+    expect(planPeerVolume({ ...own, claim: refused, wanted: { ...wanted, node: 'n2' } }).deleteClaim).toBe(
+      true,
+    );
+    expect(
+      planPeerVolume({ ...own, claim: refused, ageMs: 601_000, wanted: { ...wanted, node: 'n1' } })
+        .deleteClaim,
+    ).toBe(true);
     // bound, it stays whatever the scheduler thinks of next
     const bound = { ...create, spec: { ...create?.spec, volumeName: 'pvc-1' } } as PersistentVolumeClaim;
     expect(planPeerVolume({ ...own, claim: bound, wanted: { ...wanted, node: 'n2' } }).deleteClaim).toBe(

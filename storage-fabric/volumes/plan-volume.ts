@@ -133,19 +133,24 @@ export const placeOf = (volume: PersistentVolume): VolumePlace | undefined => {
 const peerOf = (node: Node): string | undefined =>
   node.metadata.labels?.[LABELS.virtualNode] === 'true' ? node.metadata.labels[LABELS.peer] : undefined;
 
-/** The place that a node belongs to; undefined for a virtual node of nobody. */
-export const placeOfNode = (node: Node): string | undefined =>
-  node.metadata.labels?.[LABELS.virtualNode] === 'true' ? peerOf(node) : HOME_PLACE;
+/** The place that a node belongs to. */
+export const placeOfNode = (node: Node): string => peerOf(node) ?? HOME_PLACE;
 
 const hasLabel = (node: Node, id: string): boolean =>
   node.metadata.labels?.[volumeNodeLabel(id)] !== undefined;
+
+const isLive = ({ metadata }: Node): boolean => metadata.deletionTimestamp === undefined;
+
+/** Whether kube-scheduler may still send a pod to the volume. */
+export const isOffered = (id: string, nodes: readonly Node[]): boolean =>
+  nodes.some((node) => isLive(node) && hasLabel(node, id));
 
 /** What the label on the nodes lacks, when the volume may be used on `there`. */
 const labels = (
   { id, nodes }: VolumeWorld,
   there: readonly Node[],
 ): Pick<VolumePlan, 'label' | 'unlabel'> => {
-  const live = nodes.filter((node) => node.metadata.deletionTimestamp === undefined);
+  const live = nodes.filter(isLive);
   return {
     label: live
       .filter((node) => there.includes(node) && !hasLabel(node, id))
@@ -232,7 +237,9 @@ const placeText = (place: string): string => (place === HOME_PLACE ? 'this clust
 const atPlace = (place: string): string => `${place === HOME_PLACE ? 'in' : 'at'} ${placeText(place)}`;
 
 /** Reason of the condition of a volume that goes from where it was never made to where it will be. */
-const PLACED_ANEW = 'PlacedAnew';
+export const PLACED_ANEW = 'PlacedAnew';
+/** What a place's refusal means for pods that wait there. */
+const PODS_GO = 'pods that wait for it go elsewhere where they fit, one without an owner once it is deleted';
 
 /** Of a volume that isn't there yet. */
 const newCondition = (location: string, told: VolumeStatusItem | undefined): VolumePlan['condition'] => {
@@ -255,8 +262,10 @@ const conditionOf = (
 ): VolumePlan['condition'] => {
   if (place.anew !== undefined) {
     const why = place.refused[place.location]?.message;
-    const message = `not made ${atPlace(place.location)}${why === undefined ? '' : ` (${why})`}: to be made ${atPlace(place.anew)}`;
-    return { status: 'False', reason: PLACED_ANEW, message };
+    const message = `not made ${atPlace(place.location)}${why === undefined ? '' : ` (${why})`}: to be made ${atPlace(place.anew)}, once ${placeText(place.location)} has said that nothing is there`;
+    return loss === undefined
+      ? { status: 'False', reason: PLACED_ANEW, message }
+      : { status: 'False', reason: 'PeerLost', message: `${message}; ${loss}` };
   }
   if (!place.isUsable)
     return {
@@ -266,7 +275,11 @@ const conditionOf = (
     };
   if (loss !== undefined)
     return { status: 'False', reason: isLostData(told) ? LOST : 'PeerLost', message: loss };
-  if (told?.phase !== 'Bound') return newCondition(place.location, told);
+  if (told?.phase !== 'Bound') {
+    const condition = newCondition(place.location, told);
+    const isRefused = place.refused[place.location] !== undefined && condition !== undefined;
+    return isRefused ? { ...condition, message: `${condition.message}; ${PODS_GO}` } : condition;
+  }
   const size = told.capacity === undefined ? '' : `, ${told.capacity}`;
   const message = `it is ${atPlace(place.location)} (class ${told.storageClass ?? 'unknown'}${size})`;
   return { status: 'True', reason: place.location === HOME_PLACE ? 'AtHome' : 'AtPeer', message };
@@ -354,12 +367,18 @@ const planPlaced = (world: VolumeWorld, volume: PersistentVolume): VolumePlan =>
   const isInUse = world.claim !== undefined && place.isUsable;
   const told = world.told.get(place.location);
   const isMarked = volume.metadata.annotations?.[STORAGE_ANNOTATIONS.made] !== undefined;
-  const node = world.claim?.metadata.annotations?.[SELECTED_NODE];
-  const isNewAtHome = place.location === HOME_PLACE && isInUse && !place.isMade && node !== undefined;
+  const chosen = world.claim?.metadata.annotations?.[SELECTED_NODE];
+  const node = world.nodes.find(({ metadata }) => metadata.name === chosen);
+  const isNewAtHome =
+    place.location === HOME_PLACE &&
+    isInUse &&
+    !place.isMade &&
+    node !== undefined &&
+    peerOf(node) === undefined;
   publish.set(place.location, {
     ...itemOf(claim, volume, place.epoch, isInUse ? 'active' : 'retained'),
     ...(place.isMade ? { mustExist: true } : {}),
-    ...(isNewAtHome ? { node } : {}),
+    ...(isNewAtHome ? { node: node.metadata.name } : {}),
   });
   if (place.restoring !== undefined)
     publish.set(place.restoring, itemOf(claim, volume, place.epoch, 'restoring'));
