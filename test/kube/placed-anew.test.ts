@@ -6,13 +6,13 @@ import { VOLUME_STATUS, VOLUMES } from '../../api/storage-collections.ts';
 import { STORAGE_ANNOTATIONS } from '../../api/storage-names.ts';
 import { storageClass } from '../../deploy/manifests/storage.ts';
 import { startConsumer } from '../../offloading/consumer/start.ts';
-import { sleepBy, systemClock, type Clock } from '../../runtime/clock.ts';
 import { createKubeClient, type KubeClient } from '../../runtime/kube/client.ts';
 import * as resources from '../../runtime/kube/resources.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import type { Pod } from '../../runtime/kube/types.ts';
 import { startStorage } from '../../storage-fabric/start.ts';
 import { volumeIdOf } from '../../storage-fabric/volumes/volume-id.ts';
+import { fastClock } from '../support/fast-clock.ts';
 import { freePort } from '../support/free-port.ts';
 import type { TestApiServer } from './apiserver.ts';
 import { startControlPlane } from './control-plane.ts';
@@ -38,16 +38,6 @@ let client: KubeClient;
 let east: FakePeer;
 let west: FakePeer;
 let provisioner: FakeProvisioner | undefined;
-
-/** A place is given ten seconds, a provisioner thirty: here they are short ones. */
-const FASTER = 8;
-const after: Clock['after'] = (ms, callback) => systemClock.after(ms / FASTER, callback);
-const fastClock: Clock = {
-  ...systemClock,
-  monotonicMs: () => systemClock.monotonicMs() * FASTER,
-  after,
-  sleep: sleepBy(after),
-};
 
 const claimOf = (name: string) =>
   admin.get<PersistentVolumeClaim>(resources.PERSISTENT_VOLUME_CLAIM, name, NS);
@@ -170,7 +160,8 @@ beforeAll(async () => {
   const deps = {
     ...homeDeps(client, (line) => events.push(line), term.signal),
     image: 'fluvia:test',
-    clock: fastClock,
+    // A place is given ten seconds, a provisioner thirty: here they are short ones.
+    clock: fastClock(8),
   };
   const links = createFakeLinks(peers);
   await startStorage(deps, links, 'h'.repeat(26), term.signal);

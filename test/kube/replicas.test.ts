@@ -16,6 +16,7 @@ import * as resources from '../../runtime/kube/resources.ts';
 import type { Job, PersistentVolume } from '../../runtime/kube/storage-types.ts';
 import { startStorage } from '../../storage-fabric/start.ts';
 import { volumeIdOf } from '../../storage-fabric/volumes/volume-id.ts';
+import { fastClock } from '../support/fast-clock.ts';
 import { createFakeLinks, type FakePeer } from './fake-links.ts';
 import { VIEW } from './provider-setup.ts';
 import { IDS, setUpStorage, until, type StorageStage } from './storage-stage.ts';
@@ -25,6 +26,8 @@ import { IDS, setUpStorage, until, type StorageStage } from './storage-stage.ts'
  * ends are in memory. Told in order.
  */
 const REPLICA = resources.fluviaResource('VolumeReplica', 'volumereplicas', true);
+/** Intervals and back-offs are short ones here. */
+const clock = fastClock(4, true);
 let stage: StorageStage;
 let east: FakePeer;
 let west: FakePeer;
@@ -75,7 +78,7 @@ const copied = (sequence: number, consistency: 'FilesystemSnapshot' | 'Stopped' 
     snapshotID: sequence.toString(16).padStart(64, '0'),
     treeHash: 'b'.repeat(64),
     consistency,
-    cutAt: new Date().toISOString(),
+    cutAt: clock.now().toISOString(),
     bytesScanned: 1000,
     bytesSent: 100,
   },
@@ -93,7 +96,7 @@ const lead = async (): Promise<void> => {
 };
 
 beforeAll(async () => {
-  stage = await setUpStorage();
+  stage = await setUpStorage(clock);
   ({ east, west } = stage);
   for (const peer of [east, west]) {
     peer.tell(VOLUME_STATUS).complete = true;

@@ -2,7 +2,7 @@
 import { TWINS } from '../../api/collections.ts';
 import { LABELS, VIRTUAL_NODE_TAINT } from '../../api/labels.ts';
 import { storageClass } from '../../deploy/manifests/storage.ts';
-import { systemClock } from '../../runtime/clock.ts';
+import { systemClock, type Clock } from '../../runtime/clock.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import { createKubeClient, type KubeClient } from '../../runtime/kube/client.ts';
 import { createInformerFactory } from '../../runtime/kube/informer-factory.ts';
@@ -97,7 +97,7 @@ const makeNode = async (admin: KubeClient, name: string, peer?: string): Promise
 };
 
 /** Namespace `shop` at home, and `shop-east`, the twin of east's `store`; node `n1`, virtual nodes `east-a`, `east-b`, `west-a`. */
-export const setUpStorage = async (): Promise<StorageStage> => {
+export const setUpStorage = async (clock: Clock = systemClock): Promise<StorageStage> => {
   const term = new AbortController();
   const server = await startControlPlane();
   const admin = createKubeClient(server.access);
@@ -130,7 +130,7 @@ export const setUpStorage = async (): Promise<StorageStage> => {
   const deps: ControllerDeps = {
     client,
     informers: createInformerFactory(client, term.signal),
-    clock: systemClock,
+    clock,
     log: createLogger({
       level: process.env['FLUVIA_TEST_LOG'] === 'debug' ? 'debug' : 'warn',
       write: (line) => process.env['FLUVIA_TEST_LOG'] && process.stderr.write(line),
