@@ -172,6 +172,11 @@ export const TRANSFERS = collection(
     key: z.string().min(32).max(256),
     /** What to restore. */
     snapshotID: z.string().max(64).optional(),
+    /** SHA-256 of the tree that the recovery point has: a restore of any other is refused. */
+    treeHash: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/)
+      .optional(),
     parentSnapshotID: z.string().max(64).optional(),
     /** Whether the writer is stopped (a planned move), so that the copy is `Stopped`. */
     writerStopped: z.boolean(),

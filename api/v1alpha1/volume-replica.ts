@@ -31,6 +31,9 @@ export const RecoveryPoint = z.object({
 });
 export type RecoveryPoint = z.infer<typeof RecoveryPoint>;
 
+/** So many points the status lists, at all peers together. */
+export const MOST_POINTS = 1000;
+
 /** Keeps copies of a volume at peers. */
 export const VolumeReplicaKind = defineKind({
   kind: 'VolumeReplica',
@@ -71,7 +74,7 @@ export const VolumeReplicaKind = defineKind({
     volume: z.string().max(63).optional(),
     epoch: z.number().int().optional(),
     location: DnsLabel.optional().describe('Where the volume is: a peer, or this cluster by its own name.'),
-    points: z.array(RecoveryPoint).max(1000).optional(),
+    points: z.array(RecoveryPoint).max(MOST_POINTS).optional(),
     lastAttemptAt: z.string().max(64).optional(),
     lastError: z.string().max(1024).optional(),
     conditions: Conditions.optional(),
@@ -91,6 +94,12 @@ export const VolumeReplicaKind = defineKind({
     AGE_COLUMN,
   ],
   rules: [
+    {
+      // What each peer's store may hold before it is pruned, with the tails of lost peers, is listed.
+      rule: '(self.keep + 14) * size(self.peers) <= 1000',
+      message:
+        'keep is too high for so many peers: the status lists 1000 points, which is (keep + 14) for each peer',
+    },
     {
       rule: '!has(self.maxAgeSeconds) || self.maxAgeSeconds >= self.intervalSeconds',
       message: 'maxAgeSeconds is below intervalSeconds: no copy would ever be fresh enough',

@@ -48,6 +48,7 @@ export const transferSecret = (place: TransferPlace, item: TransferItem): KubeOb
       epoch: item.epoch,
       sequence: item.sequence,
       snapshotID: item.snapshotID,
+      treeHash: item.treeHash,
       parentSnapshotID: item.parentSnapshotID,
       writerStopped: item.writerStopped,
       keep: item.keep,

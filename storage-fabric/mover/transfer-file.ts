@@ -18,6 +18,7 @@ export const TransferFile = TRANSFERS.schema
     epoch: true,
     sequence: true,
     snapshotID: true,
+    treeHash: true,
     parentSnapshotID: true,
     writerStopped: true,
     keep: true,
@@ -28,7 +29,6 @@ export const TransferFile = TRANSFERS.schema
   .extend({
     /** `https://<server name>:<port><path>`, ends in a slash. */
     repository: z.url(),
-    treeHash: z.string().max(64).optional(),
   });
 export type TransferFile = z.infer<typeof TransferFile>;
 

@@ -182,6 +182,7 @@ export const createMoveActor = (
           epoch: place.epoch,
           sequence: action.point.sequence,
           snapshotID: action.point.snapshotID,
+          treeHash: action.point.treeHash,
           writerStopped: false,
         });
         return { requeueAfterMs: LOOK_AGAIN_MS };

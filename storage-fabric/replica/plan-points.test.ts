@@ -88,6 +88,14 @@ describe('tails of lost peers', () => {
     expect(newestAt(all, 'west')?.sequence).toBe(5);
   });
 
+  it('are never more than the status can list, the newest of them', () => {
+    const of = (peer: string): readonly RecoveryPoint[] =>
+      Array.from({ length: 600 }, (_, i) => point(peer, i + 1));
+    const listed = withPoint([...of('east'), ...of('west')], undefined, listedPoints(600));
+    expect(listed).toHaveLength(1000);
+    expect(Math.min(...listed.map(({ sequence }) => sequence))).toBe(101);
+  });
+
   it('stay, the newest three, for the days of the spec', () => {
     const all = [...counted, tail('west', 9), tail('west', 8), tail('west', 7, 29), tail('west', 6, 1)];
     expect(sequences(keptPoints(all, 3, SINCE))).toEqual([5, 4, 3, 9, 8, 7]);

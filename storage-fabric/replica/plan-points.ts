@@ -1,6 +1,6 @@
 /** The recovery points of a volume as its VolumeReplica lists them. Pure. */
 import { keptPoints, newestFirst, SALVAGE_KEPT } from '../../api/recovery-points.ts';
-import type { RecoveryPoint, VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
+import { MOST_POINTS, type RecoveryPoint, type VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
 
 type PointId = Pick<RecoveryPoint, 'peer' | 'epoch' | 'sequence'>;
 
@@ -18,7 +18,10 @@ export const SLACK = 5;
 /** How many points of a peer the status lists: those that the repository has. */
 export const listedPoints = (keep: number): number => keep + SLACK + 1;
 
-/** Points with `point` added, once, and at most `listed` of each peer; salvage points are not counted. */
+/**
+ * Points with `point` added, once, and at most `listed` of each peer; salvage points are not counted. Never more than the status
+ * can list: peers that `spec.peers` named once may have some, too.
+ */
 export const withPoint = (
   points: readonly RecoveryPoint[],
   point: RecoveryPoint | undefined,
@@ -26,12 +29,14 @@ export const withPoint = (
 ): readonly RecoveryPoint[] => {
   const all = point === undefined ? points : [point, ...points.filter((other) => !isSame(other, point))];
   const counts = new Map<string, number>();
-  return sorted(all).filter(({ peer, salvage }) => {
-    const kind = `${salvage === true ? 'salvage' : 'point'} ${peer}`;
-    const count = (counts.get(kind) ?? 0) + 1;
-    counts.set(kind, count);
-    return count <= (salvage === true ? SALVAGE_KEPT + SLACK : listed);
-  });
+  return sorted(all)
+    .filter(({ peer, salvage }) => {
+      const kind = `${salvage === true ? 'salvage' : 'point'} ${peer}`;
+      const count = (counts.get(kind) ?? 0) + 1;
+      counts.set(kind, count);
+      return count <= (salvage === true ? SALVAGE_KEPT + SLACK : listed);
+    })
+    .slice(0, MOST_POINTS);
 };
 
 const DAY_MS = 86_400_000;

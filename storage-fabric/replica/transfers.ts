@@ -20,6 +20,7 @@ export interface TransferWish {
   readonly namespace: string;
   readonly claimName: string;
   readonly snapshotID?: string | undefined;
+  readonly treeHash?: string | undefined;
   readonly parentSnapshotID?: string | undefined;
   readonly writerStopped: boolean;
   readonly keep?: number | undefined;
@@ -105,6 +106,7 @@ export const createTransfers = (
       token: token.token,
       key: wish.key,
       ...(wish.snapshotID === undefined ? {} : { snapshotID: wish.snapshotID }),
+      ...(wish.treeHash === undefined ? {} : { treeHash: wish.treeHash }),
       ...(wish.parentSnapshotID === undefined ? {} : { parentSnapshotID: wish.parentSnapshotID }),
       ...(wish.keep === undefined ? {} : { keep: wish.keep }),
       ...(wish.mayBeEmpty === undefined ? {} : { mayBeEmpty: wish.mayBeEmpty }),

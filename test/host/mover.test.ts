@@ -176,7 +176,11 @@ describe('the mover', () => {
     const target = await subvolume('target');
     const token = lab.token(VOLUME, 'read', 1, 'restore');
     writeFileSync(join(target, 'stray'), 'x');
-    const end = await move(target, { action: 'restore', snapshotID: first.snapshotID }, token);
+    const order = { action: 'restore', snapshotID: first.snapshotID };
+    const other = await move(target, { ...order, treeHash: 'c'.repeat(64) }, token);
+    expect(other).toMatchObject({ ok: false });
+    expect(existsSync(join(target, 'stray'))).toBe(true);
+    const end = await move(target, { ...order, treeHash: first.treeHash }, token);
     expect(end).toMatchObject({ ok: true, code: 0, result: { treeHash: first.treeHash } });
     expect(existsSync(join(target, 'stray'))).toBe(false);
     expect(existsSync(join(target, 'd1/f1'))).toBe(true);

@@ -253,7 +253,11 @@ describe('a planned move', () => {
     expect(order.writerStopped).toBe(true);
     await finish(west, east, key, copied(order.sequence, 'Stopped'));
     const [restore, wanted] = await grant(west, west, 'restore');
-    expect(wanted).toMatchObject({ epoch: 2, snapshotID: order.sequence.toString(16).padStart(64, '0') });
+    expect(wanted).toMatchObject({
+      epoch: 2,
+      snapshotID: order.sequence.toString(16).padStart(64, '0'),
+      treeHash: 'b'.repeat(64),
+    });
     await until('the peer knows', () => west.sent(VOLUMES).items.get(id)?.state === 'restoring');
     expect(west.sent(VOLUMES).items.get(id)?.epoch).toBe(2);
     west.tell(TRANSFER_STATUS).set(restore, { phase: 'Running', bytesDone: 5, bytesTotal: 10 });

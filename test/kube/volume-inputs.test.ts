@@ -262,6 +262,15 @@ describe('a VolumeReplica that can not be', () => {
     await stage.admin.delete(REPLICA, 'none', 'shop');
   });
 
+  it('keeps more points than its status could list is refused by the API server', async () => {
+    await expect(replicate('many', 'db', ['east', 'west'], { keep: 487 })).rejects.toMatchObject({
+      status: 422,
+      message: expect.stringContaining('(keep + 14) for each peer') as string,
+    });
+    await replicate('many', 'none', ['east', 'west'], { keep: 486 });
+    await stage.admin.delete(REPLICA, 'many', 'shop');
+  });
+
   const cases: readonly [string, readonly string[], () => Promise<void>, string, RegExp][] = [
     ['to where the volume is', ['east'], nothing, 'NoTarget', /at east: name another peer/],
     ['to nobody', ['nobody'], nothing, 'UnknownPeer', /no peer nobody: kubectl get peers/],
