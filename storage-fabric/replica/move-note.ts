@@ -19,6 +19,8 @@ export const MoveNote = z.object({
   /** What is restored; from a peer's store, or from home's own. */
   point: RecoveryPoint.extend({ peer: z.string().max(63) }).optional(),
   failures: z.number().int().min(0),
+  /** When it failed last, RFC 3339: the next try has time. */
+  failedAt: z.string().max(64).optional(),
   message: z.string().max(1024).optional(),
 });
 export type MoveNote = z.infer<typeof MoveNote>;

@@ -175,6 +175,25 @@ describe('a planned move', () => {
     });
   });
 
+  it.each([
+    [1, 5000],
+    [2, 10_000],
+    [3, 20_000],
+    [4, 30_000],
+    [40, 30_000],
+  ])('waits after failure %i for %i ms before the next try', (failures, waitMs) => {
+    const tried = (agoMs: number): string =>
+      planMove({
+        ...base,
+        users: 0,
+        note: note('copy', { failures, failedAt: new Date(NOW - agoMs).toISOString() }),
+      }).do;
+    expect(tried(waitMs - 1)).toBe('wait');
+    expect(tried(waitMs)).toBe('copy');
+    // a clock that was set back
+    expect(tried(-3_600_000)).toBe('copy');
+  });
+
   it('gives up after five failures and leaves the volume where it is', () => {
     const failed = { ...base, users: 0, transfer: { state: 'failed', message: 'store full' } as const };
     expect(planMove({ ...failed, note: note('copy') })).toMatchObject({ do: 'note', note: { failures: 1 } });

@@ -73,6 +73,8 @@ export type MoveAction =
     };
 
 const MAX_FAILURES = 5;
+const RETRY_MS = 5000;
+const LONGEST_RETRY_MS = 30_000;
 const NO_POINT = 'NoRecoveryPoint';
 const nothingLeft: Obstacle = {
   reason: NO_POINT,
@@ -231,9 +233,18 @@ const failedOnce = (world: MoveWorld, note: MoveNote, message: string): MoveActi
   return {
     do: 'note',
     epoch: world.place.epoch,
-    note: { ...note, failures, message: message.slice(0, 1000) },
+    note: { ...note, failures, failedAt: iso(world.now), message: message.slice(0, 1000) },
   };
 };
+
+/** After a failure: the next try comes after 5 s, then after twice that each time, at most 30 s. */
+const isTooSoon = ({ now }: MoveWorld, { failures, failedAt }: MoveNote): boolean => {
+  const waitMs = failures === 0 ? 0 : Math.min(RETRY_MS * 2 ** (failures - 1), LONGEST_RETRY_MS);
+  const sinceMs = now - Date.parse(failedAt ?? '');
+  // A clock that was set back must not stop it.
+  return sinceMs >= 0 && sinceMs < waitMs;
+};
+const TOO_SOON: MoveAction = { do: 'wait', message: 'it is tried again soon' };
 
 const planCopy = (world: MoveWorld, note: MoveNote): MoveAction => {
   const { transfer, place } = world;
@@ -257,6 +268,7 @@ const planCopy = (world: MoveWorld, note: MoveNote): MoveAction => {
     };
   }
   if (world.isBusy) return { do: 'wait', message: 'an earlier mover is ending' };
+  if (isTooSoon(world, note)) return TOO_SOON;
   const parent = world.points.filter(({ peer }) => peer === note.to).toSorted(newestFirst)[0];
   return {
     do: 'copy',
@@ -275,6 +287,7 @@ const planSalvage = (world: MoveWorld, note: MoveNote): MoveAction => {
   if (transfer?.state === 'done')
     return { do: 'note', epoch: world.place.epoch, note: { ...note, stage: 'stop', failures: 0 } };
   if (world.isBusy) return { do: 'wait', message: 'an earlier mover is ending' };
+  if (isTooSoon(world, note)) return TOO_SOON;
   return { do: 'salvage', at: note.to, sequence: nextSequence(world.points, world.lastSequence) };
 };
 
@@ -312,6 +325,7 @@ const planRestore = (world: MoveWorld, note: MoveNote): MoveAction => {
     return ended(world, note, true, message);
   }
   if (world.isBusy) return { do: 'wait', message: 'an earlier mover is ending' };
+  if (isTooSoon(world, note)) return TOO_SOON;
   const other = insteadOf(world, note, note.point);
   if (other !== undefined) return other;
   return { do: 'restore', to: note.to, point: note.point };
