@@ -51,6 +51,8 @@ export const ANNOTATIONS = {
   placement: 'fluvia.dev/placement',
   /** On a pod at home: `wait`, `replace` or `fence`, before what the FloatPolicy says. */
   onLoss: 'fluvia.dev/on-loss',
+  /** On a Peer that is being deleted: `true` when the other side ended the peering, so that it need not be told. */
+  endedByPeer: 'fluvia.dev/ended-by-peer',
   /** On a NamespaceOffloading: `true` when the namespace's label made it, so that it goes with the label. */
   madeByLabel: 'fluvia.dev/made-by-label',
 } as const;

@@ -14,8 +14,8 @@ export interface FakeCluster {
   stop(): Promise<void>;
 }
 
-/** Starts a cluster with one node of 4 cores, 8 GiB. */
-export const startFakeCluster = async (name: string): Promise<FakeCluster> => {
+/** Starts a cluster with one node of 4 cores, 8 GiB. It tries for `tellEndForMs` to tell the other side of a peering's end. */
+export const startFakeCluster = async (name: string, tellEndForMs = 1500): Promise<FakeCluster> => {
   const kube = createFakeKube(name);
   await kube.client.create(NAMESPACE, { metadata: { name: 'kube-system' } });
   await kube.client.create(NODE, {
@@ -33,11 +33,7 @@ export const startFakeCluster = async (name: string): Promise<FakeCluster> => {
     stopper = new AbortController();
     term += 1;
     const deps = fakeDeps(kube, { name, signal: stopper.signal, leaderTransitions: term });
-    return startPeering(
-      deps,
-      { listenPort: port, listenHost: '127.0.0.1', tellEndForMs: 1500 },
-      stopper.signal,
-    );
+    return startPeering(deps, { listenPort: port, listenHost: '127.0.0.1', tellEndForMs }, stopper.signal);
   };
   let peering = await start(0);
   const { port } = peering;

@@ -1,4 +1,4 @@
-import { FINALIZERS, GROUP, LABELS, MANAGED_BY, PEERS_NAMESPACE } from '../api/labels.ts';
+import { ANNOTATIONS, FINALIZERS, GROUP, LABELS, MANAGED_BY, PEERS_NAMESPACE } from '../api/labels.ts';
 import type { Claim } from '../api/v1alpha1/claim.ts';
 import type { Grant } from '../api/v1alpha1/grant.ts';
 import type { Peer } from '../api/v1alpha1/peer.ts';
@@ -25,8 +25,6 @@ export interface PeerControllerOptions {
   readonly links: LinkSet;
   readonly identity: Identity;
   readonly queue: WorkQueue;
-  /** Peers whose other side has ended the peering: they aren't told of its end. */
-  readonly leftByPeer: ReadonlySet<string>;
   /** How long the other side's answer to the end of the peering is waited for, from the deletion, in milliseconds. */
   readonly tellEndForMs: number;
 }
@@ -48,7 +46,7 @@ const observe = (links: LinkSet, name: string): ObservedLink | undefined => {
 
 /** Runs until `signal` aborts. */
 export const runPeerController = (options: PeerControllerOptions, signal: AbortSignal): Promise<void> => {
-  const { deps, links, identity, queue, leftByPeer } = options;
+  const { deps, links, identity, queue } = options;
   const { client, informers, events, clock } = deps;
   const peers = informers.for<Peer>(PEER);
   const dependents: readonly (readonly [ResourceRef, { list(): readonly HasMetadata[] }])[] = [
@@ -79,7 +77,7 @@ export const runPeerController = (options: PeerControllerOptions, signal: AbortS
   };
 
   const tellEnd = async (peer: Peer): Promise<boolean> => {
-    if (leftByPeer.has(peer.metadata.uid ?? '')) return true;
+    if (peer.metadata.annotations?.[ANNOTATIONS.endedByPeer] === 'true') return true;
     const heard = (await links.end(peer.metadata.name)?.leave()) ?? false;
     return heard || (await leaveByDialling(peer, identity, deps.leaderTransitions, deps.log, signal));
   };

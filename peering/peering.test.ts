@@ -3,6 +3,7 @@ import { text } from 'node:stream/consumers';
 import { describe, expect, it, vi } from 'vitest';
 import { CLAIMS, NAMESPACES, TWINS } from '../api/collections.ts';
 import { FluviaError } from '../api/errors.ts';
+import { FINALIZERS } from '../api/labels.ts';
 import type { Claim } from '../api/v1alpha1/claim.ts';
 import type { Grant } from '../api/v1alpha1/grant.ts';
 import type { Invite } from '../api/v1alpha1/invite.ts';
@@ -18,7 +19,7 @@ import { CLAIM, GRANT, INVITE, PEER, VIRTUAL_NODE } from './resources.ts';
 type Finish = (cleanup: () => Promise<void>) => void;
 
 const start = async (finish: Finish, ...names: string[]): Promise<FakeCluster[]> => {
-  const clusters = await Promise.all(names.map(startFakeCluster));
+  const clusters = await Promise.all(names.map((name) => startFakeCluster(name)));
   finish(async () => {
     await Promise.all(clusters.map((cluster) => cluster.stop()));
   });
@@ -180,6 +181,25 @@ describe.concurrent('peering', { timeout: 30_000 }, () => {
     expect(home.kube.all(PEER)).toHaveLength(1);
     await home.restart();
     await eventually(() => expect(home.kube.all(PEER)).toEqual([]));
+  });
+
+  it('knows after a change of leader that it was the other side that ended the peering', async ({
+    onTestFinished,
+  }) => {
+    // Who is dialled can't tell the end by itself: it would wait a minute for somebody who knows already.
+    const [east, home] = [await startFakeCluster('east', 60_000), await startFakeCluster('home')];
+    onTestFinished(async () => {
+      await Promise.all([east.stop(), home.stop()]);
+    });
+    await peer(east, home);
+    const hold = (finalizers: readonly string[]): Promise<unknown> =>
+      east.kube.client.patch(PEER, 'home', undefined, { metadata: { finalizers } }, { type: 'merge' });
+    await hold([FINALIZERS.cleanup, FINALIZERS.twins]);
+    await requestUnpeer(home.kube.client, 'east', { timeoutMs: 10_000 });
+    await eventually(() => expect(east.kube.all<Peer>(PEER)[0]?.metadata.deletionTimestamp).toBeDefined());
+    await east.restart();
+    await hold([FINALIZERS.cleanup]);
+    await eventually(() => expect(east.kube.all(PEER)).toEqual([]));
   });
 
   it('refuses invites that are used, expired, revoked, tampered with or its own, and leaves nothing', async ({

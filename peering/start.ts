@@ -1,5 +1,6 @@
 import type { ClusterId, Pin } from '../api/cluster-id.ts';
 import { messageOf } from '../api/errors.ts';
+import { ANNOTATIONS } from '../api/labels.ts';
 import type { Links } from '../api/link.ts';
 import type { Peer } from '../api/v1alpha1/peer.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
@@ -15,7 +16,7 @@ import { startListener } from './listener.ts';
 import { createPeerQueue, runPeerController } from './peer-controller.ts';
 import { registerPeeringMetrics } from './link-metrics.ts';
 import { LIMITS } from './protocol.ts';
-import { PEER } from './resources.ts';
+import { FIELD_MANAGER, PEER } from './resources.ts';
 import { createTerm } from './term.ts';
 import { createTokens } from './tokens.ts';
 
@@ -58,19 +59,23 @@ export const startPeering = async (
     signal,
   });
   const queue = createPeerQueue(deps);
-  const leftByPeer = new Set<string>();
+  /** UIDs of Peers that are being deleted since the other side has ended their peering. */
+  const ending = new Set<string>();
 
   const onLeft = async (peer: Peer, how: 'Leave' | 'NotPeered'): Promise<void> => {
     const { name, uid } = peer.metadata;
-    if (uid === undefined || leftByPeer.has(uid)) return;
-    leftByPeer.add(uid);
+    if (uid === undefined || ending.has(uid)) return;
+    ending.add(uid);
     log.info('the other side has ended the peering', { peer: name, how });
     events.record(peer, { type: 'Normal', reason: 'PeeringEnded', note: `${name} has ended the peering.` });
     try {
+      // Before anything goes: the next leader has to know it, too.
+      const body = { metadata: { uid, annotations: { [ANNOTATIONS.endedByPeer]: 'true' } } };
+      await client.patch(PEER, name, undefined, body, { type: 'merge', fieldManager: FIELD_MANAGER });
       await client.delete(PEER, name, undefined, { uid });
     } catch (err) {
       // The next Leave or NotPeered tries again.
-      leftByPeer.delete(uid);
+      ending.delete(uid);
       log.warn('a Peer could not be deleted', { peer: name, err });
       throw err;
     }
@@ -117,7 +122,7 @@ export const startPeering = async (
 
   const controllers = [
     runPeerController(
-      { deps, links, identity, queue, leftByPeer, tellEndForMs: options.tellEndForMs ?? TELL_END_FOR_MS },
+      { deps, links, identity, queue, tellEndForMs: options.tellEndForMs ?? TELL_END_FOR_MS },
       signal,
     ),
     runInviteController(deps, signal),

@@ -130,6 +130,26 @@ describe('home', () => {
   });
 });
 
+/** What a provisioner says of claim `db` in the twin, `minute` minutes past the hour. */
+const warn = (uid: string, note: string, minute: number) =>
+  stage.admin.create(resources.EVENT, {
+    metadata: { name: `db.${minute}`, namespace: 'shop-east' },
+    type: 'Warning',
+    reason: 'ProvisioningFailed',
+    action: 'Provision',
+    note,
+    eventTime: `2036-11-25T00:0${minute}:00.000000Z`,
+    reportingController: 'test',
+    reportingInstance: 'test',
+    regarding: {
+      apiVersion: 'v1',
+      kind: 'PersistentVolumeClaim',
+      name: 'db',
+      namespace: 'shop-east',
+      uid,
+    },
+  } as never);
+
 describe('the peer', () => {
   const item = {
     namespace: 'store',
@@ -161,6 +181,19 @@ describe('the peer', () => {
     const claim = await stage.claimOf('db', 'shop-east');
     expect(claim?.spec.storageClassName).toBe('plain');
     expect(claim?.metadata.annotations?.['fluvia.dev/volume-state']).toBe('active');
+    await warn('an-earlier-uid', 'of a claim that had the name before', 1);
+    await warn(claim?.metadata.uid ?? '', 'the disk is full', 3);
+    await warn(claim?.metadata.uid ?? '', 'the disk is slow', 2);
+    await until(
+      'the provisioner is heard',
+      () => east.sent(VOLUME_STATUS).items.get(id)?.reason !== undefined,
+    );
+    expect(east.sent(VOLUME_STATUS).items.get(id)).toMatchObject({
+      phase: 'Pending',
+      state: 'active',
+      reason: 'ProvisioningFailed',
+      message: 'the disk is full',
+    });
     await stage.admin.create(resources.PERSISTENT_VOLUME, {
       metadata: { name: 'disk' },
       spec: {
