@@ -99,6 +99,13 @@ describe('explain', () => {
     expect(Math.abs(points - (east?.score ?? 0))).toBeLessThan(0.5);
   });
 
+  it('one that is bound and has not started', () => {
+    const bound = pod(recordOf([1, 8, 0.5]), { nodeName: 'fluvia-east' });
+    expect(planExplanation(world({ pod: { ...bound, status: { phase: 'Pending' } } })).summary).toBe(
+      'has not started yet at east, node fluvia-east: the only place that fits',
+    );
+  });
+
   it('one that kube-scheduler put elsewhere, and one that it has not bound', () => {
     const record = recordOf([8, 8, 8]);
     const other = planExplanation(world({ pod: pod(record, { nodeName: 'fluvia-east' }) }));

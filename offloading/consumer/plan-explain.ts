@@ -102,6 +102,12 @@ const whyHome = ({ offloading, stays, pod }: ExplainWorld): string => {
   return 'it was made before its namespace was opened, or while Fluvia had no leader; pods made now are placed';
 };
 
+/** Where a bound pod is, in words. */
+const isThere = (pod: Pod, place: string): string => {
+  const verb = pod.status?.phase === 'Pending' ? 'has not started yet at' : 'runs at';
+  return `${verb} ${place}, node ${pod.spec.nodeName ?? ''}`;
+};
+
 const empty = { candidates: [], rejected: [], notes: [] } as const;
 
 const explainPlaced = (
@@ -143,7 +149,7 @@ const explainPlaced = (
     summary:
       actual === undefined
         ? `sent to ${record.place} (${among}); kube-scheduler has not bound it yet`
-        : `runs at ${actual}, node ${nodeName ?? ''}${actual === record.place ? `: ${among}` : ''}`,
+        : `${isThere(pod, actual)}${actual === record.place ? `: ${among}` : ''}`,
     place: actual ?? record.place,
     node: nodeName ?? record.node,
     decidedAt: record.at,
@@ -161,7 +167,7 @@ export const planExplanation = (world: ExplainWorld): Explanation => {
   if (record !== undefined) return explainPlaced(world, id, record);
   if (!isGated) {
     const { nodeName } = pod.spec;
-    const where = nodeName ? `runs at home, node ${nodeName}` : "waits for home's scheduler";
+    const where = nodeName ? isThere(pod, 'home') : "waits for home's scheduler";
     return {
       ...empty,
       pod: id,
