@@ -3,11 +3,13 @@
  * mover while it writes. Each recovery point is restored, and the database on it must start, be found sound by pg_amcheck,
  * have all that was committed before the cut, and add up.
  */
-import { chownSync } from 'node:fs';
+import { chownSync, existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { CommitRecord } from '../../api/commit-record.ts';
 import type { CopyLab } from '../host/copy-lab.ts';
 import { run, type RunResult } from '../testbed/exec.ts';
+import { waitUntil } from '../testbed/processes.ts';
 import { INITDB, POSTGRES_UID, runPostgres, tryPostgres } from '../testbed/postgresql.ts';
 
 export interface PostgresSize {
@@ -56,6 +58,17 @@ const query = (data: string, sql: string): Promise<string> => runPostgres(data, 
 const stop = (data: string, how: 'fast' | 'immediate'): Promise<unknown> =>
   tryPostgres(data, ['pg_ctl', '-D', '/data/pg', '-m', how, '-w', 'stop']);
 
+/**
+ * Stops the source, and waits until its process is gone from the table: what is restored names it as its server, and would take one
+ * that is dead but not yet reaped for one that runs. Where it is restored for good, that is another machine.
+ */
+const end = async (source: string): Promise<void> => {
+  const [pid = ''] = readFileSync(join(source, 'pg/postmaster.pid'), 'utf8').split('\n');
+  await stop(source, 'immediate');
+  if (!(await waitUntil(() => !existsSync(`/proc/${pid}`), 30_000)))
+    throw new Error(`process ${pid}, PostgreSQL that was stopped, is never reaped`);
+};
+
 interface Point {
   readonly sequence: number;
   readonly snapshotID: string;
@@ -66,9 +79,17 @@ interface Point {
 
 const Copied = CommitRecord.pick({ snapshotID: true, treeHash: true, consistency: true, bytesSent: true });
 
+/** Starts a server; throws with what it logged when it doesn't start. */
+const start = async (data: string): Promise<void> => {
+  const { code, stderr } = await tryPostgres(data, [...START, SETTINGS]);
+  if (code === 0) return;
+  const log = readFileSync(join(data, 'log'), 'utf8').split('\n').slice(-30).join('\n');
+  throw new Error(`PostgreSQL does not start: ${stderr.trim()}\n${log}`);
+};
+
 /** Starts what was restored, and judges it. Returns the transactions that it has. */
 const judge = async (data: string, point: Point): Promise<number> => {
-  await runPostgres(data, ...START, SETTINGS);
+  await start(data);
   try {
     await runPostgres(data, 'pg_amcheck', '--all', '--install-missing', '--heapallindexed');
     const found = z.coerce.number().parse(await query(data, COMMITTED));
@@ -88,7 +109,7 @@ export const runPostgresDrill = async (drill: PostgresDrill): Promise<PostgresFi
   const source = await lab.subvolume('database');
   chownSync(source, POSTGRES_UID, POSTGRES_UID);
   await runPostgres(source, ...INITDB);
-  await runPostgres(source, ...START, SETTINGS);
+  await start(source);
   const points: Point[] = [];
   const took: number[] = [];
   try {
@@ -124,7 +145,7 @@ export const runPostgresDrill = async (drill: PostgresDrill): Promise<PostgresFi
         await lab.startFront({ bytesPerSecond: Math.ceil(bytesSent / (minSeconds * MARGIN)) });
       }
     }
-    await stop(source, 'immediate');
+    await end(source);
     await writers;
   } finally {
     await stop(source, 'immediate');
