@@ -1,3 +1,4 @@
+import { TWINS } from '../../api/collections.ts';
 import type { Links, PeerLink } from '../../api/link.ts';
 import { HOME_PLACE } from '../../api/places.ts';
 import { VOLUME_STATUS, VOLUMES } from '../../api/storage-collections.ts';
@@ -65,15 +66,19 @@ export const startHomeVolumes = (
       const status = link.follow(VOLUME_STATUS).get(id);
       return status === undefined ? [] : [[link.peer, status] as const];
     });
+    const claim = home.claimOf(id);
+    const { namespace = '' } = claim?.metadata ?? {};
+    const open = all.filter((link) => link.follow(TWINS).get(namespace) !== undefined);
     return {
       id,
-      claim: home.claimOf(id),
+      claim,
       volume: home.volumeOf(id),
       homeClaim: home.homeClaimOf(id),
       real,
       reclaimPolicy: home.classes.get(undefined, STORAGE_CLASS)?.reclaimPolicy ?? 'Delete',
       nodes: home.nodes.list(),
       peers: new Set([HOME_PLACE, ...home.peers.list().map((peer) => peer.metadata.name)]),
+      open: new Set([HOME_PLACE, ...open.map((link) => link.peer)]),
       told: new Map(told),
       heard: new Set(
         all.filter((link) => link.isUp() && link.follow(VOLUME_STATUS).isComplete()).map((link) => link.peer),
@@ -169,7 +174,7 @@ export const startHomeVolumes = (
       toldThere: place.anew === undefined ? undefined : world.told.get(place.anew),
       failingMs: failingMs(id, place.location, !place.isMade && whyNotMade(told) !== undefined),
       isPlace: world.peers.has(place.location),
-      wanted: wanted !== undefined && world.peers.has(wanted) ? wanted : undefined,
+      wanted: wanted !== undefined && world.open.has(wanted) ? wanted : undefined,
       users: users.at(claim, place.location).length,
       isOffered: isOffered(id, world.nodes),
     });
@@ -261,6 +266,10 @@ export const startHomeVolumes = (
     });
     link.onStateChange(() => {
       for (const id of all()) queue.add(id);
+    });
+    link.follow(TWINS).onChange((namespace) => {
+      for (const id of all())
+        if (namespace === undefined || home.claimOf(id)?.metadata.namespace === namespace) queue.add(id);
     });
   });
 

@@ -171,6 +171,7 @@ const worldOf = (state: Cluster): VolumeWorld => ({
   reclaimPolicy: 'Delete',
   nodes: [{ apiVersion: 'v1', kind: 'Node', metadata: { name: 'n1' }, spec: {} }],
   peers: new Set(['@home', 'east']),
+  open: new Set(['@home', 'east']),
   told: new Map(),
   heard: new Set(['@home', 'east']),
 });

@@ -51,6 +51,7 @@ const world = (more: Partial<VolumeWorld> = {}): VolumeWorld => ({
   reclaimPolicy: 'Delete',
   nodes: [node('n1'), node('e1', 'east'), node('e2', 'east'), node('w1', 'west')],
   peers: new Set(['@home', 'east', 'west']),
+  open: new Set(['@home', 'east', 'west']),
   told: new Map(),
   heard: new Set(['@home', 'east', 'west']),
   ...more,
@@ -65,6 +66,12 @@ describe('planVolume', () => {
     expect(second.label).toEqual([]);
     expect(second.create?.metadata.annotations).toMatchObject({ 'fluvia.dev/location': 'east' });
     expect(second.create?.spec.claimRef?.uid).toBe('u');
+  });
+
+  it('goes to no peer that does not know the namespace, whoever chose its node', () => {
+    const plan = planVolume(world({ claim: claim('e2'), open: new Set(['@home', 'west']) }));
+    expect(plan).toMatchObject({ label: [], create: undefined, condition: { reason: 'Pending' } });
+    expect(plan.publish?.size).toBe(0);
   });
 
   it('does nothing before the scheduler has chosen', () => {

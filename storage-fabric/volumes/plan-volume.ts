@@ -33,6 +33,8 @@ export interface VolumeWorld {
   readonly nodes: readonly Node[];
   /** Places that exist: peers, and this cluster. */
   readonly peers: ReadonlySet<string>;
+  /** Those of them that know the claim's namespace. Whoever may write claims chooses none that does not. */
+  readonly open: ReadonlySet<string>;
   /** What each peer says of the volume. */
   readonly told: ReadonlyMap<string, VolumeStatusItem>;
   /** Peers whose word about all volumes has been heard. */
@@ -337,6 +339,11 @@ const planNew = (world: VolumeWorld, claim: PersistentVolumeClaim): VolumePlan =
     return { ...NOTHING, ...labels(world, []) };
   const peer = peerOf(node);
   if (peer === undefined) return planNewAtHome(world, claim, node);
+  if (!world.open.has(peer)) {
+    const message = `peer ${peer} has not said yet that it has namespace ${claim.metadata.namespace ?? ''}`;
+    const condition = { status: 'False', reason: 'Pending', message } as const;
+    return { ...NOTHING, ...labels(world, []), condition };
+  }
   const create = placeholderOf(world.id, newAuthority(world, claim, peer));
   const wanted = labels(world, nodesAt(world, peer, create));
   // The scheduler compares the placeholder with the node as it sees it: the label has to stand first.
