@@ -40,7 +40,8 @@ export interface ClaimLookup {
 /** `placed`: every volume is where it is to be; `anew`: one that was never made may be made elsewhere. */
 export type ClaimsMode = 'placed' | 'anew';
 
-const claimNames = (spec: PodSpec): readonly string[] => [
+/** Names of the claims that a pod mounts, each once. */
+export const claimNames = (spec: PodSpec): readonly string[] => [
   ...new Set(
     (spec.volumes ?? []).flatMap((volume) => {
       const name = volume.persistentVolumeClaim?.claimName;

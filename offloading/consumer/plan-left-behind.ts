@@ -3,7 +3,7 @@ import { HOME_PLACE } from '../../api/places.ts';
 import { STORAGE_ANNOTATIONS, STORAGE_CLASS } from '../../api/storage-names.ts';
 import { anewOf, isMade } from '../../api/unmade-volume.ts';
 import type { Pod } from '../../runtime/kube/types.ts';
-import type { ClaimLookup } from './plan-claims.ts';
+import { claimNames, type ClaimLookup } from './plan-claims.ts';
 import { placementRecordOf, shown } from './plan-placement-patch.ts';
 
 /** Where the pod was sent: the place it is bound to, or those among which kube-scheduler may still choose. */
@@ -22,9 +22,7 @@ export const whyLeftBehind = (
   peer: string | undefined,
   lookup: Pick<ClaimLookup, 'claim' | 'volume'>,
 ): string | undefined => {
-  const claims = (pod.spec.volumes ?? []).flatMap(
-    ({ persistentVolumeClaim }) => persistentVolumeClaim?.claimName ?? [],
-  );
+  const claims = claimNames(pod.spec);
   const sent = claims.length === 0 ? [] : sentTo(pod, peer);
   if (sent.length === 0) return undefined;
   for (const name of claims) {

@@ -9,13 +9,14 @@ import { PERSISTENT_VOLUME_CLAIM } from '../../runtime/kube/resources.ts';
 import type { PersistentVolume } from '../../runtime/kube/storage-types.ts';
 import type { Pod } from '../../runtime/kube/types.ts';
 import { FIELD_MANAGER, isGated, type Home } from './home.ts';
+import { claimNames } from './plan-claims.ts';
 import { takesRoom } from './plan-fit.ts';
 import { planWishes } from './plan-wishes.ts';
 import type { Ranked } from './plan-placement.ts';
 import type { StrandedPod } from './stranded-pods.ts';
 
 /** Reason of the event of a pod that is made again for it. */
-export const NOT_MADE = 'VolumeNotMade';
+const NOT_MADE = 'VolumeNotMade';
 
 /** A claim whose volume the place where it was to be could not make. */
 export interface RefusedClaim {
@@ -52,8 +53,7 @@ const refusalOf = ({ metadata }: PersistentVolume, now: number): string | undefi
   return liveRefusals(refusalsOf(annotations), now)[location]?.message;
 };
 
-const claimsOf = ({ spec }: Pod): readonly string[] =>
-  (spec.volumes ?? []).flatMap(({ persistentVolumeClaim }) => persistentVolumeClaim?.claimName ?? []);
+const claimsOf = ({ spec }: Pod): readonly string[] => claimNames(spec);
 
 /** Reads home's caches; writes claims only. */
 export const openUnmadeVolumes = (
@@ -97,14 +97,14 @@ export const openUnmadeVolumes = (
         const there = home
           .podsIn(namespace)
           .filter((pod) => takesRoom(pod) && home.virtualNodeOf(pod) !== undefined);
-        const users = (claim: string): readonly Pod[] => there.filter((pod) => claimsOf(pod).includes(claim));
+        // One that nobody makes again holds its volumes there, and the other pods with them.
+        const held = new Set(there.filter((pod) => controllerOf(pod) === undefined).flatMap(claimsOf));
         return there.flatMap((pod): StrandedPod[] => {
           const peer = home.virtualNodeOf(pod)?.spec.peer;
           const claim = claimsOf(pod).find((name) => messages.has(name));
           if (peer === undefined || claim === undefined || pod.metadata.deletionTimestamp !== undefined)
             return [];
-          // One that nobody makes again holds the volume there, and the others with it.
-          if (users(claim).some((user) => controllerOf(user) === undefined)) return [];
+          if (held.has(claim)) return [];
           const message = `the volume of claim ${claim}: ${messages.get(claim) ?? ''}`;
           return [{ pod, peer, reason: NOT_MADE, message }];
         });

@@ -7,6 +7,7 @@ import { createFakeLinks, createFakePeer, type FakePeer } from '../../test/kube/
 import { recordSeal } from '../record-seal.ts';
 import { learnPoints } from './learn-points.ts';
 import { createStoredPoints, type StoredPoints } from './stored-points.ts';
+import { volumePlace } from '../volumes/volume-place.fake.ts';
 
 const ID = 'v0123456789abcdef';
 const KEY = 'a key of home';
@@ -24,17 +25,7 @@ const record = (sequence: number): StoredRecord => {
   const said = unsealed(sequence);
   return { ...said, seal: recordSeal(KEY, { ...said, volume: ID }) };
 };
-const place = {
-  epoch: 1,
-  location: 'east',
-  retained: [],
-  diverged: [],
-  restoring: undefined,
-  anew: undefined,
-  isMade: true,
-  refused: {},
-  isUsable: true,
-};
+const place = volumePlace();
 
 describe('the list of points', () => {
   let west: FakePeer;

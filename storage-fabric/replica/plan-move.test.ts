@@ -4,6 +4,7 @@ import type { RecoveryPoint } from '../../api/v1alpha1/volume-replica.ts';
 import type { MoveNote } from './move-note.ts';
 import { choosePoint, lossText, planMove, type MoveWorld } from './plan-move.ts';
 import type { Target } from './plan-target.ts';
+import { volumePlace } from '../volumes/volume-place.fake.ts';
 
 const NOW = Date.parse('2026-11-25T03:00:00Z');
 const up: Target = { isUp: true, hasStore: true };
@@ -22,17 +23,7 @@ const point = (more: Partial<RecoveryPoint> = {}): RecoveryPoint => ({
 const base: MoveWorld = {
   now: NOW,
   note: undefined,
-  place: {
-    epoch: 1,
-    location: 'east',
-    retained: [],
-    diverged: [],
-    restoring: undefined,
-    anew: undefined,
-    isMade: true,
-    refused: {},
-    isUsable: true,
-  },
+  place: volumePlace(),
   wanted: undefined,
   users: 1,
   isOffered: false,

@@ -1,7 +1,7 @@
-import type { VolumePlace } from '../volumes/plan-volume.ts';
 import { describe, expect, it } from 'vitest';
 import type { RecoveryPoint, VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
 import { attemptAfter, circumstances, planReplica, type Attempt, type ReplicaWorld } from './plan-replica.ts';
+import { volumePlace } from '../volumes/volume-place.fake.ts';
 
 const NOW = Date.parse('2026-11-25T03:00:00Z');
 const point = (peer: string, sequence: number, ageSeconds: number): RecoveryPoint => ({
@@ -35,17 +35,7 @@ const replica = (
   },
   status: { points: [...points] },
 });
-const PLACE: VolumePlace = {
-  epoch: 1,
-  location: 'east',
-  retained: [],
-  diverged: [],
-  restoring: undefined,
-  anew: undefined,
-  isMade: true,
-  refused: {},
-  isUsable: true,
-};
+const PLACE = volumePlace();
 const world = (more: Partial<ReplicaWorld> = {}): ReplicaWorld => ({
   now: NOW,
   replica: replica([]),

@@ -3,20 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { isMade, refusalsOf } from '../../api/unmade-volume.ts';
 import { planAnew, whyNotMade, type AnewWorld } from './plan-anew.ts';
 import { NODE_REFUSED, type VolumePlace, type VolumeStatusItem } from './plan-volume.ts';
+import { volumePlace } from './volume-place.fake.ts';
 
 const NOW = Date.parse('2026-11-25T12:00:00Z');
-const place = (more: Partial<VolumePlace> = {}): VolumePlace => ({
-  epoch: 1,
-  location: 'east',
-  retained: [],
-  diverged: [],
-  restoring: undefined,
-  anew: undefined,
-  isMade: false,
-  refused: {},
-  isUsable: true,
-  ...more,
-});
+const place = (more: Partial<VolumePlace> = {}): VolumePlace => volumePlace({ isMade: false, ...more });
 const NO_CLASS: VolumeStatusItem = {
   uid: 'u',
   phase: 'Failed',

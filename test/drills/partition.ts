@@ -9,6 +9,7 @@ import {
   runningTasks,
   type ContainerSample,
 } from '../support/containers.ts';
+import { cordonPeer } from '../support/fabric.ts';
 import { eventually } from '../support/fluviactl.ts';
 import { applyObjects, namespaceOpened } from '../support/objects.ts';
 import type { Testbed } from '../testbed/testbed.ts';
@@ -144,12 +145,10 @@ const isReady = ({ metadata, status }: PodList['items'][number]): boolean =>
 const apply = ({ testbed, home }: PartitionDrill, object: object): Promise<string> =>
   applyObjects(testbed, home, [object]);
 
-/** A virtual node is cordoned by its VirtualNode: Fluvia takes back what is written into the Node. */
 const cordon = async ({ testbed, home }: PartitionDrill, node: string, cordoned: boolean): Promise<void> => {
   const name = node.replace('node/', '');
   if (name.startsWith('fluvia-')) {
-    const patch = JSON.stringify({ spec: { cordoned } });
-    await testbed.kubectl(home, ['patch', 'virtualnode', name, '--type', 'merge', '-p', patch]);
+    await cordonPeer(testbed, home, name.slice('fluvia-'.length), cordoned);
   } else {
     await testbed.kubectl(home, [cordoned ? 'cordon' : 'uncordon', name]);
   }

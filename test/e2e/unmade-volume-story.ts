@@ -1,5 +1,6 @@
 /** A volume that the peer of its first pod can't make is made at the other one, and its pod with it. */
 import { expect } from 'vitest';
+import { cordonPeer } from '../support/fabric.ts';
 import { eventually, fluviactl } from '../support/fluviactl.ts';
 import { applyObjects } from '../support/objects.ts';
 import type { Testbed } from '../testbed/testbed.ts';
@@ -32,20 +33,11 @@ export const tellUnmadeVolume = async (story: UnmadeVolumeStory): Promise<void> 
     .map(({ metadata }) => metadata.name);
   const setDefault = (value: string): Promise<string> =>
     at(without, ['annotate', 'storageclass', name, `${IS_DEFAULT}=${value}`, '--overwrite']);
-  const cordon = (peer: string, cordoned: boolean): Promise<string> =>
-    at(home, [
-      'patch',
-      'virtualnode',
-      `fluvia-${peer}`,
-      '--type=merge',
-      '-p',
-      JSON.stringify({ spec: { cordoned } }),
-    ]);
 
   await applyObjects(testbed, home, [{ apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAMESPACE } }]);
   await fluviactl(['offload', 'namespace', NAMESPACE, '--kubeconfig', kubeconfig, '--strategy', 'remote']);
   await setDefault('false');
-  await cordon(other, true);
+  await cordonPeer(testbed, home, other, true);
   try {
     await applyObjects(testbed, home, [database(NAMESPACE)]);
     const refusal = await eventually(
@@ -54,7 +46,7 @@ export const tellUnmadeVolume = async (story: UnmadeVolumeStory): Promise<void> 
       60_000,
     );
     expect(refusal).toContain('no default StorageClass');
-    await cordon(other, false);
+    await cordonPeer(testbed, home, other, false);
     const began = Date.now();
     const rows = await ledger.writesAt(other, [], 60_000);
     report(
@@ -70,7 +62,7 @@ export const tellUnmadeVolume = async (story: UnmadeVolumeStory): Promise<void> 
       return left.includes(CLAIM) ? undefined : true;
     });
   } finally {
-    await cordon(other, false);
+    await cordonPeer(testbed, home, other, false);
     await setDefault('true');
   }
   await ledger.ours('delete', 'statefulset', 'db');

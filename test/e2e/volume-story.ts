@@ -4,6 +4,7 @@
  */
 import { expect } from 'vitest';
 import type { RecoveryPoint, VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
+import { cordonPeer } from '../support/fabric.ts';
 import { eventually, fluviactl } from '../support/fluviactl.ts';
 import { applyObjects } from '../support/objects.ts';
 import type { Testbed } from '../testbed/testbed.ts';
@@ -70,15 +71,6 @@ export const volumeStory = (story: VolumeStory) => {
       .status ?? {};
   const pointsAt = async (peer: string): Promise<readonly RecoveryPoint[]> =>
     ((await replica()).points ?? []).filter((point) => point.peer === peer && point.salvage !== true);
-  const cordon = (peer: string, cordoned: boolean): Promise<string> =>
-    testbed.kubectl(home, [
-      'patch',
-      'virtualnode',
-      `fluvia-${peer}`,
-      '--type=merge',
-      '-p',
-      JSON.stringify({ spec: { cordoned } }),
-    ]);
   const others = testbed.clusters.map(({ name }) => name).filter((name) => name !== target);
 
   return {
@@ -109,7 +101,7 @@ export const volumeStory = (story: VolumeStory) => {
         '--strategy',
         'remote',
       ]);
-      await cordon(target, true);
+      await cordonPeer(testbed, home, target, true);
       const began = Date.now();
       try {
         await applyObjects(testbed, home, [
@@ -123,7 +115,7 @@ export const volumeStory = (story: VolumeStory) => {
         ]);
         before = await writesAt(source, 90_000);
       } finally {
-        await cordon(target, false);
+        await cordonPeer(testbed, home, target, false);
       }
       figures.created = seconds(Date.now() - began);
       report(`volume: made at ${source}, its pod writes after ${figures.created} s`);

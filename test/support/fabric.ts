@@ -43,3 +43,14 @@ export const peerClusters = (
   const [one, other] = [testbed.kubeconfigPath(a), testbed.kubeconfigPath(b)];
   return fluviactl(['peer', '--kubeconfig', one, '--remote-kubeconfig', other], options);
 };
+
+/** Cordons or uncordons a peer's virtual node by its VirtualNode: Fluvia takes back what is written into the Node. */
+export const cordonPeer = (
+  testbed: Testbed,
+  home: string,
+  peer: string,
+  cordoned: boolean,
+): Promise<string> => {
+  const patch = JSON.stringify({ spec: { cordoned } });
+  return testbed.kubectl(home, ['patch', 'virtualnode', `fluvia-${peer}`, '--type=merge', '-p', patch]);
+};
