@@ -1,7 +1,7 @@
 /** Ranking one pod over 1000 peers. */
 import type { Bench } from './main.ts';
 import { LABELS, VIRTUAL_NODE_TAINT } from '../api/labels.ts';
-import { podRequests, whyNotThere } from '../offloading/consumer/plan-fit.ts';
+import { podRequests, whyClosed, whyNotFor } from '../offloading/consumer/plan-fit.ts';
 import { createPlanner, type GatedPod, type PlanNode } from '../offloading/consumer/plan-placement.ts';
 import type { PlaceFacts } from '../offloading/consumer/plan-score.ts';
 import type { PodSpec } from '../runtime/kube/types.ts';
@@ -66,7 +66,7 @@ const medianMs = (work: () => void): number => {
 /** The least that any ranking must do: look at each node's filters once and sort by one number. */
 const baseline = (): void => {
   nodes
-    .filter(({ node }) => whyNotThere(spec, node) === undefined)
+    .filter(({ node }) => (whyClosed(node) ?? whyNotFor(spec, node)) === undefined)
     .toSorted((a, b) => (b.free['cpu'] ?? 0) - (a.free['cpu'] ?? 0));
 };
 

@@ -330,6 +330,6 @@ describe('the record', () => {
   });
 
   it('wants nothing of what a pod does not ask', () => {
-    expect(wantsOf({ cpu: 0, pods: 1 })).toEqual([['pods', 1]]);
+    expect(wantsOf({ cpu: 0, pods: 1 }).amounts).toEqual([['pods', 1]]);
   });
 });

@@ -65,13 +65,13 @@ export const allocatableOf = (node: Node): Amounts => amounts(node.status?.alloc
 
 /** Whether nodeSelector and required node affinity let the pod onto the node. */
 export const matchesNode = (spec: PodSpec, node: Node): boolean => {
-  const terms =
-    spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
-  const labels = node.metadata.labels ?? {};
-  return (
-    Object.entries(spec.nodeSelector ?? {}).every(([key, value]) => labels[key] === value) &&
-    (terms === undefined || terms.some((term) => matchesTerm(term, node)))
-  );
+  const { nodeSelector, affinity } = spec;
+  const { labels } = node.metadata;
+  if (nodeSelector !== undefined) {
+    for (const key of Object.keys(nodeSelector)) if (labels?.[key] !== nodeSelector[key]) return false;
+  }
+  const terms = affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms;
+  return terms === undefined || terms.some((term) => matchesTerm(term, node));
 };
 
 const tolerates = (spec: PodSpec, taint: Taint): boolean =>
@@ -82,17 +82,24 @@ const tolerates = (spec: PodSpec, taint: Taint): boolean =>
       (t.operator === 'Exists' || (t.value ?? '') === (taint.value ?? '')),
   );
 
-/** Why the scheduler would not put the pod there, apart from room; undefined when it would. */
-export const whyNotThere = (spec: PodSpec, node: Node): string | undefined => {
+/** Why the scheduler would put no new pod there, whatever pod it is; undefined when it would. */
+export const whyClosed = (node: Node): string | undefined => {
   if (node.metadata.deletionTimestamp !== undefined) return 'it is being removed';
   if (node.spec.unschedulable === true) return 'it is cordoned';
   const ready = node.status?.conditions?.find((c) => c.type === 'Ready');
-  if (ready?.status !== 'True') return `it is not ready (${ready?.message ?? ready?.reason ?? 'unknown'})`;
+  return ready?.status === 'True'
+    ? undefined
+    : `it is not ready (${ready?.message ?? ready?.reason ?? 'unknown'})`;
+};
+
+/** Why the scheduler would not put this pod on an open node, apart from room; undefined when it would. */
+export const whyNotFor = (spec: PodSpec, node: Node): string | undefined => {
   if (!matchesNode(spec, node)) return "the pod's node selector or affinity excludes it";
-  const taint = (node.spec.taints ?? []).find(
-    (t) => (t.effect === 'NoSchedule' || t.effect === 'NoExecute') && !tolerates(spec, t),
-  );
-  return taint === undefined ? undefined : `the pod does not tolerate its taint ${taint.key}`;
+  for (const taint of node.spec.taints ?? []) {
+    if ((taint.effect === 'NoSchedule' || taint.effect === 'NoExecute') && !tolerates(spec, taint))
+      return `the pod does not tolerate its taint ${taint.key}`;
+  }
+  return undefined;
 };
 
 /** Whether a pod still takes room on its node. */

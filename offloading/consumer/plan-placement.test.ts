@@ -3,7 +3,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FLOAT_GATE, LABELS, VIRTUAL_NODE_TAINT } from '../../api/labels.ts';
 import type { Node, NodeSelectorTerm, PodSpec } from '../../runtime/kube/types.ts';
-import { matchesNode, podRequests, whatIsMissing, whyNotThere } from './plan-fit.ts';
+import { matchesNode, podRequests, whatIsMissing, whyClosed, whyNotFor } from './plan-fit.ts';
 import {
   explainNoFit,
   limitedAgain,
@@ -263,11 +263,11 @@ describe('room and nodes', () => {
   it('knows why a node is out of question', () => {
     const pod = spec();
     const at = node('n');
-    expect(whyNotThere(pod, at)).toBeUndefined();
-    expect(whyNotThere(pod, { ...at, spec: { unschedulable: true } })).toMatch(/cordoned/);
-    expect(whyNotThere(pod, { ...at, status: {} })).toMatch(/not ready/);
-    expect(whyNotThere({ ...pod, nodeSelector: { disk: 'ssd' } }, at)).toMatch(/selector/);
+    expect(whyClosed(at) ?? whyNotFor(pod, at)).toBeUndefined();
+    expect(whyClosed({ ...at, spec: { unschedulable: true } })).toMatch(/cordoned/);
+    expect(whyClosed({ ...at, status: {} })).toMatch(/not ready/);
+    expect(whyNotFor({ ...pod, nodeSelector: { disk: 'ssd' } }, at)).toMatch(/selector/);
     const taints = [{ key: 'x', effect: 'NoSchedule' }];
-    expect(whyNotThere(pod, { ...at, spec: { taints } })).toMatch(/taint x/);
+    expect(whyNotFor(pod, { ...at, spec: { taints } })).toMatch(/taint x/);
   });
 });

@@ -2,14 +2,12 @@ import { HOME_PLACE } from '../../api/places.ts';
 import { addResources } from '../../api/quantity.ts';
 import type { OffloadingStrategy } from '../../api/v1alpha1/namespace-offloading.ts';
 import type { Node, PodSpec } from '../../runtime/kube/types.ts';
-import { whyNotThere, type Amounts } from './plan-fit.ts';
+import { whyClosed, whyNotFor, type Amounts } from './plan-fit.ts';
 import {
-  extremesOf,
+  createScoreSheet,
   pricedUnits,
   priceOf,
   rankPolicyOf,
-  scoreOf,
-  termsOf,
   type Measures,
   type PlaceFacts,
   type RankPolicy,
@@ -120,13 +118,15 @@ interface Entry {
   readonly node: Node;
   readonly name: string;
   readonly place: PlaceName;
+  /** Why it takes no pod at all; asked once, not for each pod. */
+  readonly closed: string | undefined;
   free: Amounts;
   slots: readonly Slot[] | undefined;
 }
 
 /** Room of the node with the pod on it; -1 when it doesn't take it. */
-const roomAt = (pod: GatedPod, wants: Wants, { node, free, slots }: Entry): number => {
-  if (!isWithin(free, wants) || whyNotThere(pod.spec, node) !== undefined) return -1;
+const roomAt = (pod: GatedPod, wants: Wants, { node, closed, free, slots }: Entry): number => {
+  if (closed !== undefined || !isWithin(free, wants) || whyNotFor(pod.spec, node) !== undefined) return -1;
   const room = roominess(free, wants);
   if (slots === undefined) return room;
   const slot = slots[chooseSlot(slots, pod.spec, wants)];
@@ -137,8 +137,8 @@ const roomAt = (pod: GatedPod, wants: Wants, { node, free, slots }: Entry): numb
 const whyNoFit = (pod: GatedPod, wants: Wants, entries: readonly Entry[]): string => {
   const reasons = new Set<string>();
   const real: Amounts[] = [];
-  for (const { node, place, free, slots } of entries) {
-    const reason = whyNotThere(pod.spec, node);
+  for (const { node, closed, place, free, slots } of entries) {
+    const reason = closed ?? whyNotFor(pod.spec, node);
     if (reason !== undefined) reasons.add(reason);
     else if (place === HOME_PLACE) real.push(free);
     else if (!isWithin(free, wants)) reasons.add(describeMissing([free], wants, 'what is left of the grant'));
@@ -150,12 +150,6 @@ const whyNoFit = (pod: GatedPod, wants: Wants, entries: readonly Entry[]): strin
   return [...reasons].join('; ') || 'it has no nodes';
 };
 
-interface Candidate {
-  readonly place: PlaceName;
-  readonly node: string;
-  readonly measures: Measures;
-}
-
 interface Place {
   readonly place: PlaceName;
   readonly entries: readonly Entry[];
@@ -165,32 +159,6 @@ interface Place {
 /** Names before which home comes. */
 const before = (a: PlaceName, b: PlaceName): number =>
   Number(b === HOME_PLACE) - Number(a === HOME_PLACE) || (a < b ? -1 : a > b ? 1 : 0);
-
-/** The best of the candidates in order: highest score, among equals home first, then by name. */
-const rank = (fitting: readonly Candidate[], { weights, candidates }: RankPolicy): readonly Ranked[] => {
-  const extremes = extremesOf(fitting);
-  const best: { readonly candidate: Candidate; readonly score: number; readonly terms: Terms }[] = [];
-  for (const candidate of fitting) {
-    const terms = termsOf(candidate.measures, extremes);
-    const score = scoreOf(terms, weights);
-    let index = best.length;
-    for (; index > 0; index -= 1) {
-      const other = best[index - 1];
-      if (other === undefined || other.score > score) break;
-      if (other.score === score && before(other.candidate.place, candidate.place) < 0) break;
-    }
-    if (index === candidates) continue;
-    best.splice(index, 0, { candidate, score, terms });
-    if (best.length > candidates) best.pop();
-  }
-  return best.map(({ candidate, score, terms }) => ({
-    ...candidate,
-    reason: undefined,
-    count: candidate.measures.count,
-    score,
-    terms,
-  }));
-};
 
 const countKey = (group: string, place: PlaceName): string => `${group}\n${place}`;
 
@@ -222,6 +190,7 @@ export const createPlanner = (
       node,
       name: node.metadata.name,
       place: peer ?? HOME_PLACE,
+      closed: whyClosed(node),
       free,
       slots,
     })),
@@ -235,22 +204,9 @@ export const createPlanner = (
       entries,
       facts: options.facts?.get(place),
     }));
+  const sheet = createScoreSheet(all.length);
   let openList: readonly string[] = [];
   let open: ReadonlySet<string> = new Set();
-
-  const measure = (
-    pod: GatedPod,
-    units: Wants,
-    { place, facts }: Place,
-    room: number,
-    count: number,
-  ): Measures => ({
-    room,
-    price: priceOf(units, facts?.pricePerHour),
-    rttMilliseconds: place === HOME_PLACE ? 0 : facts?.rttMilliseconds,
-    dataBytes: pod.dataBytes?.get(place) ?? 0,
-    count,
-  });
 
   const rankPod = (pod: GatedPod, wants: Wants): Placement => {
     if (pod.openPeers !== openList) {
@@ -259,10 +215,11 @@ export const createPlanner = (
     }
     const units = pricedUnits(wants);
     const alike = groups.get(pod.group);
-    const fitting: Candidate[] = [];
     const rejected: Considered[] = [];
-    for (const at of all) {
-      const { place, entries } = at;
+    /** By line of the sheet. */
+    const fitting: Entry[] = [];
+    sheet.clear();
+    for (const { place, entries, facts } of all) {
       const count = alike?.get(place) ?? 0;
       const barred = whyNotPlace(pod, open, place);
       let chosen: Entry | undefined;
@@ -278,10 +235,23 @@ export const createPlanner = (
         rejected.push({ place, node: undefined, reason: barred ?? whyNoFit(pod, wants, entries), count });
         continue;
       }
-      const measures = measure(pod, units, at, room, count);
-      fitting.push({ place: at.place, node: chosen.name, measures });
+      fitting.push(chosen);
+      sheet.add(
+        room,
+        priceOf(units, facts?.pricePerHour),
+        place === HOME_PLACE ? 0 : facts?.rttMilliseconds,
+        pod.dataBytes?.get(place) ?? 0,
+        count,
+      );
     }
-    return { uid: pod.uid, ranked: rank(fitting, policy), rejected, weights: policy.weights };
+    // In the order of the places: among equals the first is the better one.
+    const ranked = sheet.best(policy).flatMap(({ line, ...scored }): Ranked[] => {
+      const at = fitting[line];
+      if (at === undefined) return [];
+      const { place, name } = at;
+      return [{ place, node: name, reason: undefined, count: scored.measures.count, ...scored }];
+    });
+    return { uid: pod.uid, ranked, rejected, weights: policy.weights };
   };
 
   const take = (pod: GatedPod, wants: Wants, { place, node }: Ranked): void => {

@@ -11,21 +11,37 @@ export interface Slot {
   readonly labels: Readonly<Record<string, string>>;
 }
 
-/** What a pod wants, as pairs: made once, compared often. */
-export type Wants = readonly (readonly [resource: string, amount: number])[];
+/** An amount of one resource. */
+export type Want = readonly [resource: string, amount: number];
 
-/** Resources of a pod that are more than nothing. */
-export const wantsOf = (requests: Amounts): Wants =>
-  Object.entries(requests).filter(([, amount]) => amount > 0);
+/** What a pod wants: made once, compared often. */
+export interface Wants {
+  /** What is more than nothing. */
+  readonly amounts: readonly Want[];
+  /** What it counts as in scores, see {@link roominess}. */
+  readonly cpu: number;
+  readonly memory: number;
+}
+
+/** A pod that asks nothing counts as so much in scores, as kube-scheduler has it. */
+const LEAST_CPU = 0.1;
+const LEAST_MEMORY = 200 * 1024 * 1024;
+
+/** What a pod with these requests wants. */
+export const wantsOf = (requests: Amounts): Wants => ({
+  amounts: Object.entries(requests).filter(([, amount]) => amount > 0),
+  cpu: (requests['cpu'] ?? 0) || LEAST_CPU,
+  memory: (requests['memory'] ?? 0) || LEAST_MEMORY,
+});
 
 /** A millionth of slack: sums of decimal fractions are not exact. */
 const SLACK = 1e-6;
 
 /** Whether all of it is there. */
-export const isWithin = (free: Amounts, wants: Wants): boolean => {
+export const isWithin = (free: Amounts, { amounts }: Wants): boolean => {
   // Indexed: this runs for every kind of node of every peer.
-  for (let index = 0; index < wants.length; index += 1) {
-    const want = wants[index];
+  for (let index = 0; index < amounts.length; index += 1) {
+    const want = amounts[index];
     if (want !== undefined && want[1] > (free[want[0]] ?? 0) + SLACK) return false;
   }
   return true;
@@ -34,7 +50,7 @@ export const isWithin = (free: Amounts, wants: Wants): boolean => {
 /** `free` without what is wanted. */
 export const without = (free: Amounts, wants: Wants): Amounts => {
   const left: Record<string, number> = { ...free };
-  for (const [resource, amount] of wants) left[resource] = (left[resource] ?? 0) - amount;
+  for (const [resource, amount] of wants.amounts) left[resource] = (left[resource] ?? 0) - amount;
   return left;
 };
 
@@ -54,29 +70,16 @@ export const slotsOf = (told: readonly FitSlot[]): readonly Slot[] =>
     labels,
   }));
 
-/** A pod that asks nothing counts as so much in scores, as kube-scheduler has it. */
-const LEAST_CPU = 0.1;
-const LEAST_MEMORY = 200 * 1024 * 1024;
-
-/** What is wanted of one resource. */
-const wanted = (wants: Wants, resource: string, least: number): number => {
-  for (const want of wants) if (want[0] === resource) return want[1];
-  return least;
-};
-
-const timesMore = (free: Amounts, cpu: number, memory: number): number => {
+/**
+ * How roomy a slot would be with the pod on it: the least, over CPU and memory, of what is left per what is asked; like
+ * kube-scheduler, which fills the emptiest node first.
+ */
+export const roominess = (free: Amounts, { cpu, memory }: Wants): number => {
   const byCpu = ((free['cpu'] ?? 0) - cpu) / cpu;
   const freeMemory = free['memory'];
   const byMemory = freeMemory === undefined ? byCpu : (freeMemory - memory) / memory;
   return Math.max(0, Math.min(byCpu, byMemory));
 };
-
-/**
- * How roomy a slot would be with the pod on it: the least, over CPU and memory, of what is left per what is asked; like
- * kube-scheduler, which fills the emptiest node first.
- */
-export const roominess = (free: Amounts, wants: Wants): number =>
-  timesMore(free, wanted(wants, 'cpu', LEAST_CPU), wanted(wants, 'memory', LEAST_MEMORY));
 
 /** Whether the slot's nodes are of the arch, os and zone that the pod names. What isn't told of a slot doesn't exclude it. */
 const isOfKind = (spec: PodSpec, { labels }: Slot): boolean => {
@@ -102,18 +105,15 @@ const isOfKind = (spec: PodSpec, { labels }: Slot): boolean => {
 
 /** Index of the slot that the provider's scheduler would most likely choose; -1 when none takes the pod. */
 export const chooseSlot = (slots: readonly Slot[], spec: PodSpec, wants: Wants): number => {
-  const cpu = wanted(wants, 'cpu', LEAST_CPU);
-  const memory = wanted(wants, 'memory', LEAST_MEMORY);
   let best = -1;
   let most = -1;
   for (let index = 0; index < slots.length; index += 1) {
     const slot = slots[index];
-    if (slot === undefined || !isWithin(slot.free, wants)) continue;
-    const room = timesMore(slot.free, cpu, memory);
-    if (room > most && isOfKind(spec, slot)) {
-      most = room;
-      best = index;
-    }
+    if (slot === undefined) continue;
+    const room = roominess(slot.free, wants);
+    if (room <= most || !isWithin(slot.free, wants) || !isOfKind(spec, slot)) continue;
+    most = room;
+    best = index;
   }
   return best;
 };
@@ -142,11 +142,11 @@ export const showAmount = (resource: string, amount: number): string =>
 /** What is missing where nothing takes the pod; `where` names what the amounts are of: "largest free node". */
 export const describeMissing = (
   frees: readonly Amounts[],
-  wants: Wants,
+  { amounts }: Wants,
   where = 'largest free node',
 ): string => {
   const parts: string[] = [];
-  for (const [resource, amount] of wants) {
+  for (const [resource, amount] of amounts) {
     const most = Math.max(0, ...frees.map((free) => free[resource] ?? 0));
     if (amount <= most + SLACK) continue;
     if (resource === 'pods') parts.push('no place for one more pod');
@@ -154,7 +154,7 @@ export const describeMissing = (
     else parts.push(`needs ${showAmount(resource, amount)}, ${where} has ${shown(resource, most)}`);
   }
   if (parts.length > 0) return parts.join('; ');
-  const all = wants
+  const all = amounts
     .filter(([resource]) => resource !== 'pods')
     .map(([resource, n]) => showAmount(resource, n));
   return `no single node has ${all.join(' and ')} free together`;
