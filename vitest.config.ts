@@ -33,7 +33,7 @@ export default defineConfig({
           testTimeout: 120_000,
           hookTimeout: 180_000,
           // They mostly wait, each with a control plane of its own.
-          maxWorkers: 2,
+          maxWorkers: 3,
         },
       },
       {
