@@ -180,8 +180,8 @@ export const createJoinHandler = (options: JoinServerOptions): JoinHandler => {
       }
     };
     mayAsk();
-    const { invite, existing } = await admit(facts, verify);
-    onPeer(await writePeer(facts, existing));
+    const { invite, existing, write } = await admit(facts, verify);
+    onPeer(existing !== undefined && !write ? existing : await writePeer(facts, existing));
     if (invite !== undefined) await dropUsedUp(invite);
     log.info('a cluster has joined', {
       peer: facts.name,

@@ -13,6 +13,7 @@ import { ENDPOINT_SLICE, SECRET, SERVICE_ACCOUNT } from '../runtime/kube/resourc
 import { startFakeCluster, type FakeCluster } from './clusters.fake.ts';
 import { createInvite, requestJoin, requestUnpeer } from './requests.ts';
 import { CLAIM, GRANT, INVITE, PEER, VIRTUAL_NODE } from './resources.ts';
+import { formatToken } from './token.ts';
 
 /** Two or three whole peerings in one process over real TLS and gRPC on loopback; only the API servers are fakes. */
 
@@ -228,7 +229,6 @@ describe.concurrent('peering', { timeout: 30_000 }, () => {
     await east.kube.client.delete(INVITE, revoked.invite.id);
     expect((await join(west, revoked.token)).code).toBe('FLUVIA_ERR_INVITE_INVALID');
 
-    const { formatToken } = await import('./token.ts');
     const { invite } = await createInvite(east.kube.client, options);
     const other = await createInvite(east.kube.client, options);
     // Another invite's seed; roles that were not offered; a later expiry than the inviter knows.
@@ -271,6 +271,22 @@ describe.concurrent('peering', { timeout: 30_000 }, () => {
     expect([crashed, died].every((n) => n >= 2)).toBe(true);
     await eventually(() => expect(home.peering.links.get('east')?.isUp()).toBe(true));
     await eventually(() => expect(east.kube.all(INVITE)).toEqual([]));
+  });
+
+  it('makes nobody more than it was invited to be, though it asks again', async ({ onTestFinished }) => {
+    const [east, home] = (await start(onTestFinished, 'east', 'home')) as [FakeCluster, FakeCluster];
+    const { token, invite } = await createInvite(east.kube.client, {
+      roles: ['Consumer'],
+      endpoints: [east.endpoint],
+    });
+    await requestJoin(home.kube.client, token, { timeoutMs: 10_000 });
+    await eventually(() => expect(east.kube.all(INVITE)).toEqual([]));
+    const before = east.kube.all<Peer>(PEER)[0]?.spec;
+    expect(before?.roles).toEqual(['Consumer']);
+    const greedy = formatToken({ ...invite, roles: ['Consumer', 'Provider'] });
+    const refused = await caught(requestJoin(home.kube.client, greedy, { timeoutMs: 10_000 }));
+    expect(refused.code).toBe('FLUVIA_ERR_INVITE_INVALID');
+    expect(east.kube.all<Peer>(PEER)[0]?.spec).toEqual(before);
   });
 
   it('lets one of two joiners with one use in', async ({ onTestFinished }) => {

@@ -21,9 +21,11 @@ export interface JoinWorld {
   readonly nowMs: number;
 }
 
-/** What to do: record the joiner in the Invite first, or only see that its Peer is there. */
+/** What to do: record the joiner in the Invite first, write its Peer, or only give the answer once more. */
 export interface JoinPlan {
   readonly record: boolean;
+  /** Whether its Peer is to be made, or changed to what the invite says; else the Peer is the truth and stays as it is. */
+  readonly write: boolean;
   /** The Peer that stands for the joiner already. */
   readonly existing: Peer | undefined;
 }
@@ -38,7 +40,27 @@ const refuse = (
 export const mirrorRoles = (roles: readonly PeerRole[]): PeerRole[] =>
   roles.map((role) => (role === 'Consumer' ? 'Provider' : 'Consumer'));
 
+/** For so long a recorded joiner may still get its Peer: either side may have died in between. */
+const RETRY_MS = 10 * 60_000;
+
+/** A joiner that came before may ask again, but not for more than its Peer has: that is the administrator's to change. */
+const refuseMore = (roles: readonly PeerRole[], { metadata, spec }: Peer): void => {
+  if (roles.every((role) => spec.roles.includes(role))) return;
+  throw refuse(
+    ERROR_CODES.INVITE_INVALID,
+    `this cluster has joined already, as ${spec.roles.join(' and ')}, not as ${roles.join(' and ')}`,
+    `change spec.roles of Peer ${metadata.name} at the inviting cluster, or ask for a new invite (fluviactl invite)`,
+  );
+};
+
 const ANOTHER = 'ask for a new invite (fluviactl invite)';
+
+const gone = (): FluviaError =>
+  refuse(
+    ERROR_CODES.INVITE_INVALID,
+    'the inviting cluster has no such invite: it was used up or revoked',
+    ANOTHER,
+  );
 
 /**
  * Decides whether a joiner whose signatures are right may come in.
@@ -61,11 +83,7 @@ export const planJoin = (facts: JoinFacts, world: JoinWorld): JoinPlan => {
     if (peers.some((peer) => peer.spec.inviteID === facts.inviteID)) {
       throw refuse(ERROR_CODES.INVITE_USED, 'the invite was used by another cluster', ANOTHER);
     }
-    throw refuse(
-      ERROR_CODES.INVITE_INVALID,
-      'the inviting cluster has no such invite: it was used up or revoked',
-      ANOTHER,
-    );
+    throw gone();
   }
   const sameName = peers.find((peer) => peer.metadata.name === facts.name);
   if (facts.name === own.name || (sameName !== undefined && sameName !== existing)) {
@@ -88,8 +106,12 @@ export const planJoin = (facts: JoinFacts, world: JoinWorld): JoinPlan => {
       hint: 'try again in a few seconds',
     });
   }
-  if (invite === undefined) return { record: false, existing };
-  const recorded = invite.spec.usedBy.some((u) => u.pin === facts.pin && u.clusterID === facts.clusterID);
+  const use = invite?.spec.usedBy.find((u) => u.pin === facts.pin && u.clusterID === facts.clusterID);
+  if (existing !== undefined && isRetry && (invite === undefined || use !== undefined)) {
+    refuseMore(facts.roles, existing);
+    return { record: false, write: false, existing };
+  }
+  if (invite === undefined) throw gone();
   if (!facts.roles.every((role) => invite.spec.roles.includes(role)) || facts.roles.length === 0) {
     throw refuse(
       ERROR_CODES.INVITE_INVALID,
@@ -97,12 +119,16 @@ export const planJoin = (facts: JoinFacts, world: JoinWorld): JoinPlan => {
       ANOTHER,
     );
   }
-  if (recorded) return { record: false, existing };
+  if (use !== undefined) {
+    if (nowMs - Date.parse(use.usedAt) <= RETRY_MS) return { record: false, write: true, existing };
+    // Its Peer was removed, or came by another invite since: what this one allowed is over.
+    throw refuse(ERROR_CODES.INVITE_USED, 'this cluster used the invite already', ANOTHER);
+  }
   if (Date.parse(invite.spec.expiresAt) <= nowMs) {
     throw refuse(ERROR_CODES.INVITE_EXPIRED, `the invite expired at ${invite.spec.expiresAt}`, ANOTHER);
   }
   if (invite.spec.usedBy.length >= invite.spec.uses) {
     throw refuse(ERROR_CODES.INVITE_USED, 'the invite was used already', ANOTHER);
   }
-  return { record: true, existing };
+  return { record: true, write: true, existing };
 };

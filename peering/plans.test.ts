@@ -155,7 +155,9 @@ describe('planJoin', () => {
     roles: ['Consumer'],
   };
   const world: JoinWorld = { invite: invite(), peers: [], own: { pin: 'p0', name: 'east' }, nowMs: NOW };
-  const usedBy = (pin: string) => [{ clusterID: pin.replace('p', 'c'), pin, name: 'x', usedAt: '' }];
+  const usedBy = (pin: string) => [
+    { clusterID: pin.replace('p', 'c'), pin, name: 'x', usedAt: new Date(NOW).toISOString() },
+  ];
   const code = (f: JoinFacts, w: JoinWorld): string => {
     try {
       planJoin(f, w);
@@ -166,18 +168,52 @@ describe('planJoin', () => {
   };
 
   it('records a new joiner', () => {
-    expect(planJoin(facts, world)).toEqual({ record: true, existing: undefined });
+    expect(planJoin(facts, world)).toEqual({ record: true, write: true, existing: undefined });
   });
 
-  it('gives a recorded joiner the same answer, also after expiry and after the invite is gone', () => {
-    const used = invite({ usedBy: usedBy('p1') });
-    expect(planJoin(facts, { ...world, invite: used, nowMs: NOW * 2 })).toEqual({
+  it('completes a recorded use for a while, also after expiry', () => {
+    const used = invite({ usedBy: usedBy('p1'), expiresAt: '2026-01-01T00:00:00Z' });
+    expect(planJoin(facts, { ...world, invite: used })).toEqual({
       record: false,
+      write: true,
       existing: undefined,
     });
+  });
+
+  it('brings nobody back with an invite that it used long ago', () => {
+    const used = invite({ usedBy: usedBy('p1'), uses: 5 });
+    const later = { ...world, invite: used, nowMs: NOW + 3_600_000 };
+    expect(code(facts, later)).toBe('INVITE_USED');
+    // Nor does it make of a Peer what an invite before said.
+    expect(code(facts, { ...later, peers: [peer('home', 'c1', 'p1', 'inv-2')] })).toBe('INVITE_USED');
+  });
+
+  it('answers a joiner again, also after the invite is gone, and changes nothing', () => {
     const there = peer('home', 'c1', 'p1', 'inv-1');
-    expect(planJoin(facts, { ...world, invite: undefined, peers: [there] })).toEqual({
-      record: false,
+    for (const left of [undefined, invite({ usedBy: usedBy('p1'), uses: 5 })]) {
+      expect(planJoin(facts, { ...world, invite: left, peers: [there] })).toEqual({
+        record: false,
+        write: false,
+        existing: there,
+      });
+    }
+  });
+
+  it('gives nobody more by asking again, whatever the invite allows', () => {
+    const there = peer('home', 'c1', 'p1', 'inv-1');
+    const both = invite({ usedBy: usedBy('p1'), uses: 5, roles: ['Consumer', 'Provider'] });
+    for (const left of [undefined, both]) {
+      const again = { ...world, invite: left, peers: [there] };
+      expect(code({ ...facts, roles: ['Consumer', 'Provider'] }, again)).toBe('INVITE_INVALID');
+      expect(code({ ...facts, roles: ['Provider'] }, again)).toBe('INVITE_INVALID');
+    }
+  });
+
+  it('lets a new invite change what a peer is', () => {
+    const there = peer('home', 'c1', 'p1', 'inv-0');
+    expect(planJoin(facts, { ...world, peers: [there] })).toEqual({
+      record: true,
+      write: true,
       existing: there,
     });
   });
