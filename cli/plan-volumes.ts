@@ -1,5 +1,5 @@
 /** What people see of volumes of class fluvia: where each is, the copies of it, what is wrong. Pure. */
-import { HOME_PLACE } from '../api/places.ts';
+import { atPlace, placeText } from '../api/places.ts';
 import { completePoints } from '../api/recovery-points.ts';
 import { STORAGE_ANNOTATIONS, STORAGE_CLASS, VOLUME_CONDITION } from '../api/storage-names.ts';
 import type { VolumeReplica } from '../api/v1alpha1/volume-replica.ts';
@@ -87,8 +87,6 @@ export const planVolumes = (
     })
     .toSorted((a, b) => (a.claim < b.claim ? -1 : 1));
 
-const inWords = (place: string): string => (place === HOME_PLACE ? 'home' : place);
-
 /** Where a volume is and its copies, in one line. */
 export const volumeLine = (volume: VolumeInfo, nowMs: number): string => {
   const { location, size, moving, copies } = volume;
@@ -96,8 +94,8 @@ export const volumeLine = (volume: VolumeInfo, nowMs: number): string => {
     moving === undefined
       ? location === undefined
         ? 'nowhere yet'
-        : `at ${inWords(location)}${size === undefined ? '' : `, ${size}`}`
-      : `moving from ${inWords(moving.from)} to ${inWords(moving.to)} (${moving.stage})`;
+        : `${atPlace(location)}${size === undefined ? '' : `, ${size}`}`
+      : `moving from ${placeText(moving.from)} to ${placeText(moving.to)} (${moving.stage})`;
   const kept = copies
     .map(({ peer, cutAt, consistency }) => `${peer} ${formatAge(cutAt, nowMs)} old (${consistency})`)
     .join(', ');

@@ -1,3 +1,4 @@
+import { placeText } from '../../api/places.ts';
 import type { ExplainedCandidate, Explanation } from '../../offloading/consumer/plan-explain.ts';
 import type { Branch } from './tree.ts';
 
@@ -16,13 +17,13 @@ export const explanationTree = (explanation: Explanation): Branch => {
   const fits: Branch = {
     title: 'places that fit, best first',
     children: candidates.map((candidate) => ({
-      title: `${candidate.place}${candidate.score === undefined ? '' : `  score ${candidate.score}`}${candidate.isChosen ? '  (chosen)' : ''}`,
+      title: `${placeText(candidate.place)}${candidate.score === undefined ? '' : `  score ${candidate.score}`}${candidate.isChosen ? '  (chosen)' : ''}`,
       children: termLines(candidate),
     })),
   };
   const left: Branch = {
     title: candidates.length > 0 ? 'left out' : 'why not',
-    children: rejected.map(({ place, reason }) => `${place}: ${reason}`),
+    children: rejected.map(({ place, reason }) => `${placeText(place)}: ${reason}`),
   };
   return {
     title: `pod ${pod} ${summary}`,

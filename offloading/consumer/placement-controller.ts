@@ -94,7 +94,7 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
     const known = assumed.get(pod.metadata.uid ?? '');
     if (known !== undefined || isGated(pod)) return known;
     const record = placementRecordOf(pod);
-    return record && { node: record.node, place: record.place === 'home' ? HOME_PLACE : record.place };
+    return record && { node: record.node, place: record.place };
   };
 
   const openPeers = (namespace: string): readonly string[] => {

@@ -84,7 +84,7 @@ describe('what fits', () => {
       return placement && explainNoFit(placement);
     };
     expect(says({ cpu: '4', 'nvidia.com/gpu': '1' })).toBe(
-      'home: needs 4 cpu, largest free node has 1; no nvidia.com/gpu free; ' +
+      'this cluster: needs 4 cpu, largest free node has 1; no nvidia.com/gpu free; ' +
         'east: needs 4 cpu, largest free node has 2; no nvidia.com/gpu free; west: no nvidia.com/gpu free',
     );
     expect(says({ cpu: '2', memory: '4Gi' }, nodes.slice(0, 2))).toContain(

@@ -1,4 +1,4 @@
-import { HOME_PLACE } from '../../api/places.ts';
+import { HOME_PLACE, placeText } from '../../api/places.ts';
 import {
   STORAGE_ANNOTATIONS,
   STORAGE_CLASS,
@@ -50,9 +50,6 @@ export const claimNames = (spec: PodSpec): readonly string[] => [
   ),
 ];
 
-/** A place in words. */
-const inWords = (place: string): string => (place === HOME_PLACE ? 'this cluster' : place);
-
 /** Judges the claims of a pod. */
 export const judgeClaims = (
   spec: PodSpec,
@@ -92,14 +89,14 @@ export const judgeClaims = (
     const { annotations } = volume.metadata;
     const location = annotations?.[STORAGE_ANNOTATIONS.location] ?? 'a peer';
     if (annotations?.[STORAGE_ANNOTATIONS.move] !== undefined)
-      waits ??= `the volume of claim ${name} is being moved from ${inWords(location)}`;
+      waits ??= `the volume of claim ${name} is being moved from ${placeText(location)}`;
     const loss = annotations?.[STORAGE_ANNOTATIONS.loss];
     if (loss !== undefined) waits ??= `the volume of claim ${name} can't be had: ${loss}`;
     if (!isMade(annotations)) {
       unmade.push(name);
       const anew = anewOf(annotations);
       if (anew !== undefined)
-        waits ??= `the volume of claim ${name}, not made at ${inWords(location)}, is to be made at ${inWords(anew)}`;
+        waits ??= `the volume of claim ${name}, not made at ${placeText(location)}, is to be made at ${placeText(anew)}`;
       const refusals = liveRefusals(refusalsOf(annotations), lookup.now());
       for (const [place, { message }] of Object.entries(refusals))
         refused.set(place, `it could not make the volume of claim ${name}: ${message}`);

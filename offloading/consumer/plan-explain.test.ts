@@ -82,7 +82,7 @@ describe('explain', () => {
       decidedAt: 'then',
       summary: 'runs at east, node fluvia-east: the only place that fits',
       rejected: [
-        { place: 'home', reason: 'needs 2 cpu, largest free node has 1' },
+        { place: '@home', reason: 'needs 2 cpu, largest free node has 1' },
         { place: 'west', reason: 'needs 2 cpu, what is left of the grant has 500m' },
       ],
       notes: [],
@@ -99,6 +99,23 @@ describe('explain', () => {
     expect(Math.abs(points - (east?.score ?? 0))).toBeLessThan(0.5);
   });
 
+  it('tells a peer that is called home from this cluster', () => {
+    const nodes = [planNode('n1', undefined, 8), planNode('fluvia-home', 'home', 4)];
+    const [placement] = planPlacements([{ ...gated, openPeers: ['home'] }], nodes, new Map());
+    const record = placement && planPlacementPatch(pod(undefined), placement, ['home'])?.record;
+    const here = planExplanation(world({ pod: pod(record, { nodeName: 'n1' }) }));
+    expect(here.candidates.map(({ place, isChosen }) => [place, isChosen])).toEqual([
+      ['@home', true],
+      ['home', false],
+    ]);
+    expect(here.candidates.map(({ score }) => score)).toEqual(
+      placement?.ranked.map(({ score }) => Number(score.toFixed(1))),
+    );
+    expect(here.summary).toMatch(/^runs in this cluster, node n1/);
+    const there = planExplanation(world({ pod: pod(record, { nodeName: 'fluvia-home' }) }));
+    expect(there.summary).toMatch(/^runs at home, node fluvia-home/);
+  });
+
   it('one that is bound and has not started', () => {
     const bound = pod(recordOf([1, 8, 0.5]), { nodeName: 'fluvia-east' });
     expect(planExplanation(world({ pod: { ...bound, status: { phase: 'Pending' } } })).summary).toBe(
@@ -109,14 +126,14 @@ describe('explain', () => {
   it('one that kube-scheduler put elsewhere, and one that it has not bound', () => {
     const record = recordOf([8, 8, 8]);
     const other = planExplanation(world({ pod: pod(record, { nodeName: 'fluvia-east' }) }));
-    expect(other.notes[0]).toMatch(/put home first; kube-scheduler, .* chose east/);
+    expect(other.notes[0]).toMatch(/put this cluster first; kube-scheduler, .* chose east/);
     expect(other.candidates.find(({ isChosen }) => isChosen)?.place).toBe('east');
     const unbound = {
       ...pod(record),
       status: { conditions: [{ type: 'PodScheduled', status: 'False', message: '0/3' }] },
     };
     const waits = planExplanation(world({ pod: unbound }));
-    expect(waits.summary).toMatch(/sent to home .* not bound it yet/);
+    expect(waits.summary).toMatch(/sent to this cluster .* not bound it yet/);
     expect(waits.notes).toEqual(['kube-scheduler: 0/3']);
   });
 
@@ -135,7 +152,7 @@ describe('explain', () => {
       decidedAt: 'now',
       notes: ["it can't leave home: it uses hostPath"],
     });
-    expect(waiting.rejected.map(({ place }) => place)).toEqual(['home', 'east', 'west']);
+    expect(waiting.rejected.map(({ place }) => place)).toEqual(['@home', 'east', 'west']);
     expect(planExplanation(world({ pod: pod(undefined, gate), isGated: true })).state).toBe('undecided');
   });
 
@@ -150,7 +167,7 @@ describe('explain', () => {
     ['made before', {}, /made before its namespace was opened/],
   ])('a pod that Fluvia left at home: %s', (_, more, says) => {
     const explained = planExplanation(world({ pod: pod(undefined, { nodeName: 'n1' }), ...more }));
-    expect(explained).toMatchObject({ state: 'home', place: 'home', node: 'n1' });
+    expect(explained).toMatchObject({ state: 'home', place: '@home', node: 'n1' });
     expect(explained.summary).toMatch(says);
   });
 

@@ -1,3 +1,4 @@
+import { atPlace, HOME_PLACE, placeText } from '../../api/places.ts';
 import type { NamespaceOffloading } from '../../api/v1alpha1/namespace-offloading.ts';
 import type { Pod } from '../../runtime/kube/types.ts';
 import { bytesText } from './plan-data.ts';
@@ -15,7 +16,7 @@ export interface Explanation {
   readonly state: 'placed' | 'waiting' | 'undecided' | 'home';
   /** A sentence or two. */
   readonly summary: string;
-  /** `home` or a peer: where it is, else where it was sent. */
+  /** {@link HOME_PLACE} or a peer: where it is, else where it was sent. */
   readonly place?: string | undefined;
   readonly node?: string | undefined;
   readonly decidedAt?: string | undefined;
@@ -65,7 +66,7 @@ const SAYS: Readonly<Record<Term, (m: Measures, place: string) => string>> = {
       : `room for ${Math.floor(room)} more like it on its node`,
   price: ({ price }) => (price === 0 ? 'free of charge' : `${Number(price.toPrecision(3))} an hour`),
   rtt: ({ rttMilliseconds }, place) => {
-    if (place === 'home') return 'here';
+    if (place === HOME_PLACE) return 'here';
     return rttMilliseconds === undefined
       ? 'round trip not measured yet'
       : `${Number(rttMilliseconds.toPrecision(3))} ms round trip`;
@@ -104,8 +105,8 @@ const whyHome = ({ offloading, stays, pod }: ExplainWorld): string => {
 
 /** Where a bound pod is, in words. */
 const isThere = (pod: Pod, place: string): string => {
-  const verb = pod.status?.phase === 'Pending' ? 'has not started yet at' : 'runs at';
-  return `${verb} ${place}, node ${pod.spec.nodeName ?? ''}`;
+  const verb = pod.status?.phase === 'Pending' ? 'has not started yet' : 'runs';
+  return `${verb} ${atPlace(place)}, node ${pod.spec.nodeName ?? ''}`;
 };
 
 const empty = { candidates: [], rejected: [], notes: [] } as const;
@@ -117,7 +118,7 @@ const explainPlaced = (
 ): Explanation => {
   const { pod, peerOfNode, stays } = world;
   const { nodeName } = pod.spec;
-  const actual = nodeName ? (peerOfNode(nodeName) ?? 'home') : undefined;
+  const actual = nodeName ? (peerOfNode(nodeName) ?? HOME_PLACE) : undefined;
   const candidates = [...new Set([...record.candidates, ...Object.keys(record.scores ?? {})])].map(
     (place): ExplainedCandidate => {
       const scored = record.scores?.[place];
@@ -133,7 +134,7 @@ const explainPlaced = (
   const notes = [
     ...(actual !== undefined && actual !== record.place
       ? [
-          `Fluvia put ${record.place} first; kube-scheduler, which has the last word, chose ${actual} among the candidates`,
+          `Fluvia put ${placeText(record.place)} first; kube-scheduler, which has the last word, chose ${placeText(actual)} among the candidates`,
         ]
       : []),
     ...(actual === undefined && unscheduled?.message ? [`kube-scheduler: ${unscheduled.message}`] : []),
@@ -148,7 +149,7 @@ const explainPlaced = (
     state: 'placed',
     summary:
       actual === undefined
-        ? `sent to ${record.place} (${among}); kube-scheduler has not bound it yet`
+        ? `sent to ${placeText(record.place)} (${among}); kube-scheduler has not bound it yet`
         : `${isThere(pod, actual)}${actual === record.place ? `: ${among}` : ''}`,
     place: actual ?? record.place,
     node: nodeName ?? record.node,
@@ -167,13 +168,13 @@ export const planExplanation = (world: ExplainWorld): Explanation => {
   if (record !== undefined) return explainPlaced(world, id, record);
   if (!isGated) {
     const { nodeName } = pod.spec;
-    const where = nodeName ? isThere(pod, 'home') : "waits for home's scheduler";
+    const where = nodeName ? isThere(pod, HOME_PLACE) : "waits for home's scheduler";
     return {
       ...empty,
       pod: id,
       state: 'home',
       summary: `${where}: ${whyHome(world)}`,
-      place: 'home',
+      place: HOME_PLACE,
       node: nodeName,
     };
   }

@@ -40,15 +40,15 @@ const MADE = { 'fluvia.dev/made': 'true' };
 describe('whyLeftBehind', () => {
   it('names a volume that is elsewhere by now', () => {
     expect(whyLeftBehind(pod(['east']), undefined, at('@home'))).toContain('in this cluster');
-    expect(whyLeftBehind(pod(['home']), undefined, at('west'))).toContain('at west');
-    expect(whyLeftBehind(pod(['east', 'home']), undefined, at('west'))).toContain(
-      'it was to go to east, home',
+    expect(whyLeftBehind(pod(['@home']), undefined, at('west'))).toContain('at west');
+    expect(whyLeftBehind(pod(['east', '@home']), undefined, at('west'))).toContain(
+      'it was to go to east, this cluster',
     );
   });
 
   it.each([
     ['one that may still be bound', pod(['east']), at('east')],
-    ['one that may go home', pod(['east', 'home']), at('@home')],
+    ['one that may go home', pod(['east', '@home']), at('@home')],
     ['one that runs, and that a move lets go', pod(['east'], 'fluvia-east'), at('@home', MADE)],
     ['one that was bound where its volume is to be made', pod(['west'], 'fluvia-east'), at('east')],
     [
@@ -56,7 +56,7 @@ describe('whyLeftBehind', () => {
       pod(['east'], 'fluvia-east'),
       at('west', { 'fluvia.dev/anew': 'north' }),
     ],
-    ['one on a node of home', pod(['home'], 'n1'), at('east')],
+    ['one on a node of home', pod(['@home'], 'n1'), at('east')],
     ['one that nobody has placed', pod(undefined), at('@home')],
     ['one whose volume moves', pod(['east']), at('@home', { 'fluvia.dev/move': '{}' })],
     ['one with another volume', pod(['east']), at('@home', {}, 'disk')],

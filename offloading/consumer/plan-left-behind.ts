@@ -1,10 +1,10 @@
 /** Pods that were let go towards a place which their volume left before kube-scheduler had bound them, or just then. Pure. */
-import { HOME_PLACE } from '../../api/places.ts';
+import { atPlace, placeText } from '../../api/places.ts';
 import { STORAGE_ANNOTATIONS, STORAGE_CLASS } from '../../api/storage-names.ts';
 import { anewOf, isMade } from '../../api/unmade-volume.ts';
 import type { Pod } from '../../runtime/kube/types.ts';
 import { claimNames, type ClaimLookup } from './plan-claims.ts';
-import { placementRecordOf, shown } from './plan-placement-patch.ts';
+import { placementRecordOf } from './plan-placement-patch.ts';
 
 /** Where the pod was sent: the place it is bound to, or those among which kube-scheduler may still choose. */
 const sentTo = (pod: Pod, peer: string | undefined): readonly string[] => {
@@ -34,8 +34,8 @@ export const whyLeftBehind = (
     if (anewOf(annotations) !== undefined) continue;
     // Pods that run where a volume was made are let go by its move.
     if (pod.spec.nodeName && isMade(annotations)) continue;
-    if (!sent.includes(shown(location)))
-      return `the volume of claim ${name} is ${location === HOME_PLACE ? 'in this cluster' : `at ${location}`}, and it was to go to ${sent.join(', ')}`;
+    if (!sent.includes(location))
+      return `the volume of claim ${name} is ${atPlace(location)}, and it was to go to ${sent.map(placeText).join(', ')}`;
   }
   return undefined;
 };

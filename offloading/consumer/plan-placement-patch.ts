@@ -1,4 +1,4 @@
-import { HOME_PLACE } from '../../api/places.ts';
+import { HOME_PLACE, placeText } from '../../api/places.ts';
 import { ANNOTATIONS, FLOAT_GATE, LABELS } from '../../api/labels.ts';
 import type {
   NodeSelectorRequirement,
@@ -21,7 +21,7 @@ export interface ScoreRecord {
 export interface PlacementRecord {
   /** When it was decided, RFC 3339. */
   readonly at?: string | undefined;
-  /** `home` or the peer's name. */
+  /** {@link HOME_PLACE} or the peer's name, as everywhere below. */
   readonly place: string;
   readonly node: string;
   /** Places in order, and why others were left out. */
@@ -36,9 +36,6 @@ export interface PlacementRecord {
 
 /** Tolerations that let only Fluvia evict floated pods. */
 const EVICTION_TAINTS = ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable'] as const;
-
-/** A place as it stands on pods. */
-export const shown = (place: string): string => (place === HOME_PLACE ? 'home' : place);
 
 /**
  * The requirement that narrows a pod's nodes to the candidates: peers only, home only, or both. Undefined when every
@@ -127,9 +124,7 @@ const MAX_REASON = 200;
 
 const reasons = (rejected: readonly Considered[]): Record<string, string> =>
   Object.fromEntries(
-    rejected
-      .slice(0, MAX_REJECTED)
-      .map(({ place, reason }) => [shown(place), (reason ?? '').slice(0, MAX_REASON)]),
+    rejected.slice(0, MAX_REJECTED).map(({ place, reason }) => [place, (reason ?? '').slice(0, MAX_REASON)]),
   );
 
 const rounded = <T extends object>(values: T): T =>
@@ -143,7 +138,7 @@ const rounded = <T extends object>(values: T): T =>
 const scoresOf = (ranked: readonly Ranked[]): Record<string, ScoreRecord> =>
   Object.fromEntries(
     ranked.map(({ place, score, terms, measures }) => [
-      shown(place),
+      place,
       { score: Number(score.toFixed(1)), terms: rounded(terms), measures: rounded(measures) },
     ]),
   );
@@ -193,9 +188,9 @@ export const planPlacementPatch = (
   const limits = limitsOf(pod.spec);
   const record: PlacementRecord = {
     ...(at === undefined ? {} : { at }),
-    place: shown(best.place),
+    place: best.place,
     node: best.node,
-    candidates: ranked.map((c) => shown(c.place)),
+    candidates: candidates,
     rejected: reasons(placement.rejected),
     scores: scoresOf(placement.ranked),
     weights: placement.weights,
@@ -235,7 +230,7 @@ export const planPlacementPatch = (
 /** What is missing where, for the event of a pod that fits nowhere. */
 export const explainNoFit = (placement: Placement): string =>
   placement.rejected
-    .map(({ place, reason }) => `${shown(place)}: ${reason ?? ''}`)
+    .map(({ place, reason }) => `${placeText(place)}: ${reason ?? ''}`)
     .join('; ')
     .slice(0, 1000);
 

@@ -90,7 +90,7 @@ describe('planPlacements', () => {
     const [placement] = planPlacements([gated('1', { spec: spec('64') })], three(), new Map());
     expect(placement && explainNoFit(placement)).toBe(
       [
-        'home: needs 64 cpu, largest free node has 10',
+        'this cluster: needs 64 cpu, largest free node has 10',
         'east: needs 64 cpu, what is left of the grant has 10',
         'west: needs 64 cpu, what is left of the grant has 10',
       ].join('; '),
@@ -162,7 +162,7 @@ describe('planPlacementPatch', () => {
     expect(patch?.nominatedNodeName).toBe('fluvia-east');
     expect(patch?.record).toMatchObject({
       place: 'east',
-      candidates: ['east', 'west', 'home'],
+      candidates: ['east', 'west', '@home'],
       evictAfterSeconds: { 'node.kubernetes.io/not-ready': 300 },
     });
     const next = patch?.body['spec'] as PodSpec;

@@ -26,7 +26,7 @@ import {
   type Wants,
 } from './plan-slots.ts';
 
-/** `home`, or the name of a peer: where a pod may be. */
+/** {@link HOME_PLACE}, or the name of a peer: where a pod may be. */
 export type PlaceName = string;
 
 /** A node as the plan sees it: a real one of home or a virtual one. */

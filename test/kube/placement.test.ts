@@ -275,13 +275,13 @@ describe('60 pods of mixed sizes over fragmented nodes', () => {
         (c) => c.type === FLOAT_CONDITION,
       )?.message ?? '';
     await waitUntil('it is told', async () => (await messageOf()) !== '');
-    expect(await messageOf()).toMatch(/home: needs 5 cpu, largest free node has \d/);
+    expect(await messageOf()).toMatch(/this cluster: needs 5 cpu, largest free node has \d/);
     expect(await messageOf()).toMatch(/east: .*needs 5 cpu/);
     const record = JSON.parse(
       (await client.get<Pod>(resources.POD, 'big', NS))?.metadata.annotations?.[ANNOTATIONS.placement] ??
         '{}',
     ) as { rejected: Record<string, string> };
-    expect(Object.keys(record.rejected).toSorted()).toEqual(['east', 'home', 'west']);
+    expect(Object.keys(record.rejected).toSorted()).toEqual(['@home', 'east', 'west']);
     // West grows: more is granted, and a node of it has room.
     const granted = { cpu: '40', memory: '512Gi', pods: '200' };
     await client.patch(
@@ -351,7 +351,7 @@ describe('60 pods of mixed sizes over fragmented nodes', () => {
       /^pod shop\/big has not started yet at west, node fluvia-west: the only place that fits$/m,
     );
     expect(big).toMatch(/spread +\+\d+\.\d {2}(none|\d+) alike there/);
-    expect(big).toMatch(/home: needs 5 cpu, largest free node has \d/);
+    expect(big).toMatch(/this cluster: needs 5 cpu, largest free node has \d/);
     const giant = await explain(`${NS}/giant`);
     console.log(giant);
     expect(giant).toContain('fits nowhere; it goes as soon as something fits');
