@@ -38,8 +38,11 @@ export const VOLUMES = collection(
       .max(4),
     volumeMode: z.enum(['Filesystem']),
     epoch: z.number().int().min(0),
-    /** `active`: pods may use it; `restoring`: only a restore Job may; `retained`: kept, used by nothing (a moved-away copy). */
-    state: z.enum(['active', 'restoring', 'retained']),
+    /**
+     * `active`: pods may use it; `restoring`: only a restore Job may; `retained`: kept, used by nothing (a moved-away copy);
+     * `unknown`: home has lost the word where it is, and whoever has it keeps it as it is.
+     */
+    state: z.enum(['active', 'restoring', 'retained', 'unknown']),
     /** Whether it was there once: where it is gone its data is lost, and no empty one is made in its stead. */
     mustExist: z.boolean().optional(),
     /** Only from a cluster to itself: the node that the scheduler chose for the first pod. Peers leave it unread. */

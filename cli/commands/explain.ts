@@ -5,7 +5,7 @@ import type { NamespaceOffloading } from '../../api/v1alpha1/namespace-offloadin
 import type { VirtualNode } from '../../api/v1alpha1/virtual-node.ts';
 import type { VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
 import { fluviaRef } from '../../deploy/manifests/refs.ts';
-import { judgeClaims } from '../../offloading/consumer/plan-claims.ts';
+import { claimNames, judgeClaims } from '../../offloading/consumer/plan-claims.ts';
 import {
   planExplanation,
   type Explanation,
@@ -50,9 +50,7 @@ const judge = async (
   const { namespace } = pod.metadata;
   const claims = new Map<string, PersistentVolumeClaim>();
   const volumes = new Map<string, PersistentVolume>();
-  for (const { persistentVolumeClaim } of pod.spec.volumes ?? []) {
-    const name = persistentVolumeClaim?.claimName;
-    if (name === undefined) continue;
+  for (const name of claimNames(pod.spec)) {
     const claim = await client.get<PersistentVolumeClaim>(PERSISTENT_VOLUME_CLAIM, name, namespace, {
       signal,
     });

@@ -2,6 +2,7 @@ import { Option, type Command } from 'commander';
 import { isConditionTrue, type Condition } from '../../api/conditions.ts';
 import { ERROR_CODES, FluviaError } from '../../api/errors.ts';
 import { API_VERSION, LABELS, NAMES, OWN_NAMESPACES } from '../../api/labels.ts';
+import { STORAGE_ANNOTATIONS } from '../../api/storage-names.ts';
 import type { NamespaceOffloading } from '../../api/v1alpha1/namespace-offloading.ts';
 import { fluviaRef } from '../../deploy/manifests/refs.ts';
 import { NAMESPACE, PERSISTENT_VOLUME_CLAIM } from '../../runtime/kube/resources.ts';
@@ -129,7 +130,7 @@ const unoffload = async (cli: CliContext, name: string, flags: UnoffloadFlags): 
     const { client } = cluster;
     const { clusterName } = await requireInstallation(cluster);
     const namespace = await requireNamespace(cluster, name);
-    const away = await volumesAway(client, name);
+    const { whole: away, tails } = await volumesAway(client, name);
     if (away.length > 0)
       throw new FluviaError(
         ERROR_CODES.CONFLICT,
@@ -137,6 +138,15 @@ const unoffload = async (cli: CliContext, name: string, flags: UnoffloadFlags): 
         {
           kind: 'terminal',
           hint: `move each here: fluviactl move volume CLAIM -n ${name} --to ${clusterName}; or delete their claims`,
+        },
+      );
+    if (tails.length > 0)
+      throw new FluviaError(
+        ERROR_CODES.CONFLICT,
+        `what was written last at a peer before it was lost is there only, and would go with what is closed there: ${tails.join(', ')}`,
+        {
+          kind: 'terminal',
+          hint: `to keep it move each there and back: fluviactl move volume CLAIM -n ${name} --to PEER; or give it up: kubectl annotate pv VOLUME ${STORAGE_ANNOTATIONS.diverged}-`,
         },
       );
     await cli.steps.run(`Namespace ${name} is closed`, async (note) => {

@@ -298,7 +298,7 @@ const unpeerOne = async (
     });
   }
   const isForgotten = flags.forget === true || flags.force === true;
-  const volumes = await volumesAt(cluster.client, name);
+  const { whole: volumes, tails } = await volumesAt(cluster.client, name);
   if (volumes.length > 0 && !isForgotten) {
     throw new FluviaError(
       ERROR_CODES.CONFLICT,
@@ -306,6 +306,16 @@ const unpeerOne = async (
       {
         kind: 'terminal',
         hint: 'move each: fluviactl move volume CLAIM -n NAMESPACE --to PEER; or delete their claims; or give them up: --force',
+      },
+    );
+  }
+  if (tails.length > 0 && !isForgotten) {
+    throw new FluviaError(
+      ERROR_CODES.CONFLICT,
+      `what was written last at ${name} before it was lost is there only, and would go with the peering: ${tails.join(', ')}`,
+      {
+        kind: 'terminal',
+        hint: `to keep it move each there and back: fluviactl move volume CLAIM -n NAMESPACE --to ${name}; or give it up: --force`,
       },
     );
   }

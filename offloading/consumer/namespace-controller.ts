@@ -1,7 +1,8 @@
 import { NAMESPACES, TWINS } from '../../api/collections.ts';
 import { ANNOTATIONS, FINALIZERS, LABELS, NAMES } from '../../api/labels.ts';
 import type { Links, PeerLink } from '../../api/link.ts';
-import { STORAGE_ANNOTATIONS, STORAGE_CLASS } from '../../api/storage-names.ts';
+import { STORAGE_CLASS } from '../../api/storage-names.ts';
+import { volumePlacesOf } from '../../api/volume-places.ts';
 import type { Peer } from '../../api/v1alpha1/peer.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import { upsertStatus } from '../../runtime/kube/apply.ts';
@@ -57,12 +58,17 @@ export const startNamespaces = (options: NamespaceControllerOptions, signal: Abo
       const { storageClassName, volumeName = '' } = spec;
       if (storageClassName !== STORAGE_CLASS || volumeName === '') return [];
       const volume = home.volumes.get(undefined, volumeName);
+      const { location, target, tails } = volumePlacesOf(volume?.metadata.annotations);
       // one that is being made anew after a move may be at any of them
       const places =
         volume === undefined
           ? selected.map((peer) => peer.metadata.name)
-          : [volume.metadata.annotations?.[STORAGE_ANNOTATIONS.location] ?? ''];
-      return places.filter(isPeer).map((peer) => ({ claim: metadata.name, peer }));
+          : [...new Set([location ?? '', target ?? ''])];
+      const claim = metadata.name;
+      return [
+        ...places.filter(isPeer).map((peer): RemoteVolume => ({ claim, peer })),
+        ...tails.filter(isPeer).map((peer): RemoteVolume => ({ claim, peer, tailOf: volumeName })),
+      ];
     });
 
   const observe = (name: string): NamespaceWorld => {

@@ -6,6 +6,7 @@ import { isMade } from '../../api/unmade-volume.ts';
 import type { RecoveryPoint, VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import type { PodSpec } from '../../runtime/kube/types.ts';
+import { claimNames } from './plan-claims.ts';
 import type { PlaceName } from './plan-placement.ts';
 
 /** A volume of class fluvia that a pod mounts. */
@@ -39,14 +40,13 @@ const sizeOf = (volume: PersistentVolume, points: readonly RecoveryPoint[]): num
 
 /** The volumes that a pod mounts and that are somewhere, or are to be. */
 export const placedVolumes = (spec: PodSpec, lookup: DataLookup): readonly PlacedVolume[] =>
-  (spec.volumes ?? []).flatMap(({ persistentVolumeClaim }): PlacedVolume[] => {
-    const name = persistentVolumeClaim?.claimName;
-    const claim = name === undefined ? undefined : lookup.claim(name);
+  claimNames(spec).flatMap((name): PlacedVolume[] => {
+    const claim = lookup.claim(name);
     const { storageClassName, volumeName = '' } = claim?.spec ?? {};
     const volume =
       storageClassName === STORAGE_CLASS && volumeName !== '' ? lookup.volume(volumeName) : undefined;
     const location = volume?.metadata.annotations?.[STORAGE_ANNOTATIONS.location];
-    if (name === undefined || volume === undefined || location === undefined) return [];
+    if (volume === undefined || location === undefined) return [];
     const points = completePoints(lookup.replicas(name).flatMap(({ status }) => status?.points ?? []));
     const made = isMade(volume.metadata.annotations);
     return [{ claim: name, location, isMade: made, sizeBytes: made ? sizeOf(volume, points) : 0, points }];

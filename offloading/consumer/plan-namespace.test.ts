@@ -137,6 +137,11 @@ describe('planNamespace', () => {
     expect(readyOf(given)?.message).toMatch(/data \(at east\); move each here \(fluviactl move volume/);
     const done = planNamespace({ ...given, volumes: [] });
     expect([done.removeFinalizer, done.publish.size]).toEqual([true, 0]);
+    const tails = { ...given, volumes: [{ claim: 'data', peer: 'east', tailOf: 'fluvia-v1' }] };
+    expect([...planNamespace(tails).publish.keys()]).toEqual(['east']);
+    expect(readyOf(tails)?.message).toMatch(
+      /^what was written last to data before east was lost .* annotate pv fluvia-v1 fluvia.dev\/diverged-$/,
+    );
   });
 
   it('twins of others and the cluster’s own namespaces are never opened', () => {

@@ -1,3 +1,4 @@
+import { STORAGE_ANNOTATIONS } from '../../api/storage-names.ts';
 import type { NAMESPACES, TWINS } from '../../api/collections.ts';
 import { setCondition, type ConditionInput } from '../../api/conditions.ts';
 import { ANNOTATIONS, FINALIZERS, LABELS, OWN_NAMESPACES } from '../../api/labels.ts';
@@ -22,10 +23,12 @@ export interface FloatedPod {
   readonly isDeleting: boolean;
 }
 
-/** A volume of the namespace that is at a peer: its data goes with that peer's twin. */
+/** A volume of the namespace that is at a peer, or on its way there: its data goes with that peer's twin. */
 export interface RemoteVolume {
   readonly claim: string;
   readonly peer: string;
+  /** Only what was written there last, before it was lost, of this PersistentVolume that is elsewhere now. */
+  readonly tailOf?: string | undefined;
 }
 
 /** Everything that the plan looks at. `selected` are the providers that the offloading's spec selects. */
@@ -144,8 +147,22 @@ const holders = ({ floated, volumes }: NamespaceWorld): ReadonlySet<string> =>
 
 const closingText = ({ namespace, floated, volumes }: NamespaceWorld): string => {
   if (floated.length > 0 || volumes.length === 0) return `${floated.length} pods still run at peers`;
-  const names = volumes.map(({ claim, peer }) => `${claim} (at ${peer})`).toSorted();
-  return `volumes are at peers, and would go with what is closed there: ${names.join(', ')}; move each here (fluviactl move volume CLAIM -n ${namespace?.metadata.name ?? ''} --to this cluster's name) or delete its claim`;
+  const whole = volumes.filter(({ tailOf }) => tailOf === undefined);
+  const names = whole.map(({ claim, peer }) => `${claim} (at ${peer})`).toSorted();
+  const tails = volumes.flatMap(({ claim, peer, tailOf }) =>
+    tailOf === undefined
+      ? []
+      : [
+          `what was written last to ${claim} before ${peer} was lost is there only: move it there and back to keep that, or give it up: kubectl annotate pv ${tailOf} ${STORAGE_ANNOTATIONS.diverged}-`,
+        ],
+  );
+  const wholes =
+    whole.length === 0
+      ? []
+      : [
+          `volumes are at peers, and would go with what is closed there: ${names.join(', ')}; move each here (fluviactl move volume CLAIM -n ${namespace?.metadata.name ?? ''} --to this cluster's name) or delete its claim`,
+        ];
+  return [...wholes, ...tails.toSorted()].join('; ');
 };
 
 /** `leaving`: peers that are not selected any more but still hold something; their item stays until that is gone. */

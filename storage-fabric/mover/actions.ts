@@ -36,6 +36,9 @@ export type CopyResult = Omit<CommitRecord, 'volume' | 'epoch' | 'sequence' | 's
 const bad = (message: string): FluviaError =>
   new FluviaError(ERROR_CODES.BAD_INPUT, message, { kind: 'terminal' });
 
+/** What a filesystem has before anybody wrote to it (ext4). */
+const MADE_BY_MKFS: ReadonlySet<string> = new Set(['lost+found']);
+
 /** What restic copies in place of an empty volume. */
 const emptyFolder = (work: string): string => {
   const folder = join(work, 'empty');
@@ -54,7 +57,7 @@ export const backup = async (world: MoverWorld): Promise<CopyResult> => {
   let removal: Promise<void> | undefined;
   try {
     const before = await world.begun;
-    const isEmpty = readdirSync(picture.folder).length === 0;
+    const isEmpty = readdirSync(picture.folder).every((name) => MADE_BY_MKFS.has(name));
     if (isEmpty && transfer.mayBeEmpty !== true)
       throw bad(
         'the volume is empty, and its earlier copies are not: if that is right, write something first',

@@ -197,19 +197,21 @@ export const startHomeVolumes = (
     return again;
   };
 
-  const publish = (id: string, plan: VolumePlan): void => {
-    if (plan.publish === undefined) return;
-    for (const link of links.list()) {
-      const item = plan.publish.get(link.peer);
-      if (item === undefined) link.publish(VOLUMES).delete(id);
-      else link.publish(VOLUMES).set(id, item);
+  const publishTo = (link: PeerLink, id: string, { publish, unknown }: VolumePlan): void => {
+    const volumes = link.publish(VOLUMES);
+    if (unknown !== undefined) {
+      if (!volumes.ids().includes(id)) volumes.set(id, unknown);
+      return;
     }
+    const item = publish.get(link.peer);
+    if (item === undefined) volumes.delete(id);
+    else volumes.set(id, item);
   };
 
   const reconcile = async (id: string): Promise<ReconcileResult> => {
     const world = observe(id, await realOf(id));
     const plan = planVolume(world);
-    publish(id, plan);
+    for (const link of links.list()) publishTo(link, id, plan);
     if (plan.keep !== undefined) await actor.act(id, { do: 'keep', real: plan.keep });
     for (const node of plan.unlabel) await setLabel(node, id, null);
     for (const node of plan.label) await setLabel(node, id, 'true');
@@ -251,10 +253,7 @@ export const startHomeVolumes = (
   const all = (): readonly string[] => home.ids();
 
   const publishAll = (link: PeerLink): void => {
-    for (const id of all()) {
-      const item = planVolume(observe(id)).publish?.get(link.peer);
-      if (item !== undefined) link.publish(VOLUMES).set(id, item);
-    }
+    for (const id of all()) publishTo(link, id, planVolume(observe(id)));
     link.publish(VOLUMES).markComplete();
     for (const id of all()) queue.add(id);
   };

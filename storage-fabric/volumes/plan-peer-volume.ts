@@ -156,6 +156,7 @@ export const planPeerVolume = (world: PeerVolumeWorld): PeerVolumePlan => {
           'its claim is being deleted there, and what it holds goes with the last pod that uses it: copy it out of that pod',
         ),
       };
+    if (wanted.state === 'unknown') return { ...NOTHING, status: statusOf(claim, wanted.uid, world.warning) };
     const other = world.isOwn ? planOwnNode(world, wanted, claim) : undefined;
     if (other !== undefined) return other;
     const desired = annotationsOf(wanted);
@@ -166,6 +167,7 @@ export const planPeerVolume = (world: PeerVolumeWorld): PeerVolumePlan => {
       status: statusOf(claim, wanted.uid, world.warning),
     };
   }
+  if (wanted.state === 'unknown') return { ...NOTHING, status: { uid: wanted.uid, phase: 'Gone' } };
   if (twin === undefined)
     return {
       ...NOTHING,

@@ -75,7 +75,11 @@ describe('planVolume', () => {
   });
 
   it('does nothing before the scheduler has chosen', () => {
-    expect(planVolume(world({ claim: claim() }))).toMatchObject({ label: [], create: undefined });
+    expect(planVolume(world({ claim: claim() }))).toMatchObject({
+      label: [],
+      create: undefined,
+      unselect: undefined,
+    });
   });
 
   it('refuses block volumes and clones', () => {
@@ -93,13 +97,26 @@ describe('planVolume', () => {
     expect(planVolume(world({ claim: own, nodes })).create?.spec.accessModes).toEqual(['ReadWriteOncePod']);
   });
 
-  it('makes no second volume for a claim that had one, and withdraws nothing', () => {
+  it('makes no second volume for a claim that had one, and says nothing that would end it', () => {
     const lost = { ...claim('e1', { volumeName: `fluvia-${ID}` }), status: { phase: 'Lost' } };
-    expect(planVolume(world({ claim: lost }))).toMatchObject({
-      create: undefined,
-      publish: undefined,
-      condition: { reason: 'Lost' },
-    });
+    const told = new Map([['east', { uid: 'u', phase: 'Bound' as const }]]);
+    const { condition, ...plan } = planVolume(world({ claim: lost, told }));
+    expect(plan).toMatchObject({ create: undefined, unknown: { state: 'unknown', uid: 'u', size: '2Gi' } });
+    expect(condition?.reason).toBe('Lost');
+    expect(condition?.message).toMatch(/is gone.*peer east has it.*put it back/);
+    // Once the claim goes, its end is meant.
+    expect(planVolume(world({ told })).unknown).toBeUndefined();
+  });
+
+  it('does the same where the placeholder has lost its annotations', () => {
+    const plan = planVolume(world({ claim: claim('e1'), volume: volume({}) }));
+    expect(plan).toMatchObject({ unknown: { state: 'unknown' }, condition: { reason: 'Lost' } });
+  });
+
+  it('gives the choice of a node back that is gone', () => {
+    const plan = planVolume(world({ claim: claim('gone-7') }));
+    expect(plan).toMatchObject({ create: undefined, unselect: { reason: 'NodeGone' } });
+    expect(plan.unselect?.message).toContain('gone-7');
   });
 
   it('is usable nowhere while it moves', () => {
@@ -334,6 +351,18 @@ describe('planPeerVolume', () => {
     const gone = { ...base, wanted: undefined, claim: made };
     expect(planPeerVolume({ ...gone, isComplete: false }).deleteClaim).toBe(false);
     expect(planPeerVolume(gone).deleteClaim).toBe(true);
+  });
+
+  it('keeps what it has as it is where home has lost the word', () => {
+    const { create: made } = planPeerVolume(base);
+    const unknown = { ...wanted, epoch: 0, state: 'unknown' as const };
+    const kept = planPeerVolume({ ...base, claim: made, wanted: unknown });
+    expect(kept).toMatchObject({ annotate: undefined, deleteClaim: false, status: { state: 'active' } });
+    for (const twin of ['shop', undefined])
+      expect(planPeerVolume({ ...base, twin, wanted: unknown })).toMatchObject({
+        create: undefined,
+        status: { phase: 'Gone' },
+      });
   });
 
   it('says in which state a claim was seen, which is not the one that is wanted by now', () => {

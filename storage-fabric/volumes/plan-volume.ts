@@ -72,8 +72,10 @@ export interface VolumePlan {
   readonly markMade: boolean;
   /** Takes the scheduler's choice back, so that it chooses anew. */
   readonly unselect: { readonly reason: string; readonly message: string } | undefined;
-  /** By place; one that isn't named must not have the item. Undefined: what was said stays, nothing can be known. */
-  readonly publish: ReadonlyMap<string, VolumeItem> | undefined;
+  /** By place; one that isn't named must not have the item. */
+  readonly publish: ReadonlyMap<string, VolumeItem>;
+  /** Nothing can be known: what was said stays, and this is said where nothing was. Else `publish` counts. */
+  readonly unknown: VolumeItem | undefined;
   /** A word about the claim for people. */
   readonly condition:
     | { readonly status: 'True' | 'False'; readonly reason: string; readonly message: string }
@@ -89,6 +91,7 @@ const NOTHING: VolumePlan = {
   markMade: false,
   unselect: undefined,
   publish: new Map(),
+  unknown: undefined,
   condition: undefined,
 };
 
@@ -320,23 +323,51 @@ const planNewAtHome = (world: VolumeWorld, claim: PersistentVolumeClaim, node: N
   return change.label.length > 0 ? { ...plan, ...change } : { ...plan, ...change, create };
 };
 
+/**
+ * The word where a volume is has gone. Nobody may take that for its end: a new leader, which has said nothing yet, tells every
+ * place to keep what it has.
+ */
+const planUnknown = ({ id, claim, told }: VolumeWorld, why: string): VolumePlan => {
+  if (claim === undefined) return NOTHING;
+  const { namespace = '', name, uid = '' } = claim.metadata;
+  const wanted = placeholderOf(id, {
+    annotations: {},
+    size: sizeOf(claim),
+    accessModes: [...(claim.spec.accessModes ?? ['ReadWriteOnce'])],
+    reclaimPolicy: 'Retain',
+    claim: { namespace, name, uid },
+  });
+  const holders = [...told].flatMap(([place, { phase }]) => (phase === 'Bound' ? [placeText(place)] : []));
+  const where = holders.length === 0 ? 'no place says that it has it' : `${holders.join(' and ')} has it`;
+  const message = `${why}, and with it the word where the volume is (${where}): put it back as it was, with its annotations, or delete the claim, and the volume with it`;
+  return {
+    ...NOTHING,
+    unknown: itemOf({ namespace, name, uid }, wanted, 0, 'unknown'),
+    condition: { status: 'False', reason: LOST, message },
+  };
+};
+
 /** A claim without a volume: made where the scheduler wants its first pod. */
 const planNew = (world: VolumeWorld, claim: PersistentVolumeClaim): VolumePlan => {
-  // It had one. Another must not be made in its stead, and what holders were told stays.
-  if ((claim.spec.volumeName ?? '') !== '') {
-    const message = `PersistentVolume ${claim.spec.volumeName} is gone, and with it the word where the volume is`;
-    return {
-      ...NOTHING,
-      publish: undefined,
-      condition: claim.status?.phase === 'Lost' ? { status: 'False', reason: 'Lost', message } : undefined,
-    };
+  // It had one: another must not be made in its stead.
+  const { volumeName = '' } = claim.spec;
+  if (volumeName !== '') {
+    const plan = planUnknown(world, `PersistentVolume ${volumeName} is gone`);
+    // Before the control plane has seen it this may be a cache that lags.
+    return claim.status?.phase === 'Lost' ? plan : { ...plan, condition: undefined };
   }
   const why = whyUnsupported(claim);
   if (why !== undefined) return unsupported('UnsupportedClaim', why);
   const selected = claim.metadata.annotations?.[SELECTED_NODE];
   const node = world.nodes.find(({ metadata }) => metadata.name === selected);
-  if (node === undefined || claim.metadata.deletionTimestamp !== undefined)
+  if (claim.metadata.deletionTimestamp !== undefined || selected === undefined)
     return { ...NOTHING, ...labels(world, []) };
+  if (node === undefined) {
+    // kube-scheduler sends the pod to no other node while this one stands on the claim.
+    const message = `node ${selected} was chosen for its first pod, and is gone: another is chosen`;
+    const unselect = { reason: 'NodeGone', message };
+    return { ...NOTHING, ...labels(world, []), unselect };
+  }
   const peer = peerOf(node);
   if (peer === undefined) return planNewAtHome(world, claim, node);
   if (!world.open.has(peer)) {
@@ -355,7 +386,11 @@ const planNew = (world: VolumeWorld, claim: PersistentVolumeClaim): VolumePlan =
 const planPlaced = (world: VolumeWorld, volume: PersistentVolume): VolumePlan => {
   const place = placeOf(volume);
   const ref = volume.spec.claimRef;
-  if (place === undefined || ref === undefined) return { ...NOTHING, publish: undefined };
+  if (place === undefined || ref === undefined)
+    return planUnknown(
+      world,
+      `PersistentVolume ${volume.metadata.name} has lost its annotations or its claimRef`,
+    );
   const claim = { namespace: ref.namespace ?? '', name: ref.name ?? '', uid: ref.uid ?? '' };
   // One that is only written down is made first: whoever deletes needs an object to hold on to.
   const isHeld =

@@ -1,4 +1,4 @@
-import { LABELS } from '../../api/labels.ts';
+import { FINALIZERS, LABELS } from '../../api/labels.ts';
 import { controllerOf } from '../../api/owners.ts';
 import { HOME_PLACE } from '../../api/places.ts';
 import type { Informer } from '../../runtime/kube/informer.ts';
@@ -20,8 +20,6 @@ export interface VolumeUsers {
   volumesOf(pod: Pod): readonly string[];
 }
 
-const isOver = (pod: Pod): boolean => pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed';
-
 /** Reads them from the cache of pods, to which it adds an index. */
 export const openVolumeUsers = (pods: Informer<Pod>, home: HomeVolumes): VolumeUsers => {
   pods.addIndexers({
@@ -41,6 +39,17 @@ export const openVolumeUsers = (pods: Informer<Pod>, home: HomeVolumes): VolumeU
     if (node === undefined) return nodeName !== '';
     return (node.metadata.labels?.[LABELS.virtualNode] === 'true') === (location !== HOME_PLACE);
   };
+  /**
+   * Of a fenced pod whose virtual node is gone the phase says nothing: the pod garbage collector calls it Failed while its
+   * copy may still run over there. It counts until its finalizer is taken away.
+   */
+  const isOver = ({ metadata, spec: { nodeName = '' }, status }: Pod): boolean =>
+    (status?.phase === 'Succeeded' || status?.phase === 'Failed') &&
+    !(
+      nodeName !== '' &&
+      metadata.finalizers?.includes(FINALIZERS.floated) === true &&
+      home.nodes.get(undefined, nodeName) === undefined
+    );
   const usersOf = ({ metadata }: PersistentVolumeClaim): readonly Pod[] =>
     pods.byIndex(BY_CLAIM, `${metadata.namespace ?? ''}/${metadata.name}`).filter((pod) => !isOver(pod));
   const at: VolumeUsers['at'] = (claim, location) => usersOf(claim).filter((pod) => isAt(pod, location));

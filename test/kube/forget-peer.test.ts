@@ -163,6 +163,24 @@ describe('unpeer of a dead peer', () => {
     ]);
   });
 
+  it('while what it wrote last is there only, is refused, and says so', async () => {
+    const place = (location: string, diverged: string | null): Promise<unknown> =>
+      client.patch(
+        PERSISTENT_VOLUME,
+        'fluvia-v1',
+        undefined,
+        { metadata: { annotations: { 'fluvia.dev/location': location, 'fluvia.dev/diverged': diverged } } },
+        { type: 'merge' },
+      );
+    await place('west', 'east');
+    const { code, err } = await runIn(server.kubeconfig, ['unpeer', 'east', '--timeout', '1s']);
+    expect([code, err]).toEqual([
+      1,
+      expect.stringMatching(/written last at east .* is there only.*: default\/db\nNext: {2}to keep it move/),
+    ]);
+    await place('east', null);
+  });
+
   it('with --forget leaves nothing here, and says what may be left there', async () => {
     const argv = ['unpeer', 'east', '--forget', '--timeout', '2s'];
     const { code, err, out } = await runIn(server.kubeconfig, argv);

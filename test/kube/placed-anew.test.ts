@@ -71,13 +71,14 @@ const play = (peer: FakePeer): void => {
     if (id === undefined) return;
     const item = volumes.items.get(id);
     if (item === undefined) return peer.tell(VOLUME_STATUS).delete(id);
+    const { state } = item;
+    if (state === 'unknown') return undefined;
     const others = [east, west].filter((other) => other.sent(VOLUMES).items.get(id)?.state === 'active');
     if (others.length > 1) doubles.add(item.claimName);
     const story = stories.get(`${name}/${item.claimName}`) ?? BOUND;
     setTimeout(() => {
       const now = volumes.items.get(id);
-      if (now === item)
-        peer.tell(VOLUME_STATUS).set(id, { uid: item.uid, state: item.state, ...story(item) });
+      if (now === item) peer.tell(VOLUME_STATUS).set(id, { uid: item.uid, state, ...story(item) });
     }, 50);
   });
   const shadows = peer.sent(SHADOWS);

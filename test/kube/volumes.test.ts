@@ -7,8 +7,8 @@ import type { PersistentVolume } from '../../runtime/kube/storage-types.ts';
 import type { Node } from '../../runtime/kube/types.ts';
 import { startStorage } from '../../storage-fabric/start.ts';
 import { volumeIdOf } from '../../storage-fabric/volumes/volume-id.ts';
-import { createFakeLinks, type FakePeer } from './fake-links.ts';
-import { setUpStorage, until, type StorageStage } from './storage-stage.ts';
+import { createFakeLinks, createFakePeer, type FakePeer } from './fake-links.ts';
+import { IDS, setUpStorage, until, type StorageStage } from './storage-stage.ts';
 
 /**
  * Both sides of volumes on a real API server, scheduler and controller-manager, with the rights of the installation; peers
@@ -91,6 +91,39 @@ describe('home', () => {
     await stage.makePod('second', 'data');
     await until('it is bound', async () => (await stage.nodeOfPod('second')) !== undefined);
     expect(await stage.nodeOfPod('second')).toMatch(/^east-/);
+  });
+
+  it('has a new leader tell the peer to keep what it has where the word is lost', async () => {
+    const id = await idOf('data');
+    const place = (location: string | null): Promise<unknown> =>
+      stage.admin.patch(
+        resources.PERSISTENT_VOLUME,
+        `fluvia-${id}`,
+        undefined,
+        { metadata: { annotations: { 'fluvia.dev/location': location } } },
+        { type: 'merge' },
+      );
+    await place(null);
+    await until('the claim says so', async () =>
+      ((await stage.claimOf('data'))?.status?.conditions ?? []).some(
+        ({ reason, message }) => reason === 'Lost' && message?.includes('put it back'),
+      ),
+    );
+    expect(east.sent(VOLUMES).items.get(id)?.state).toBe('active');
+    // A process that has said nothing yet.
+    const term = new AbortController();
+    const anew = createFakePeer('east', IDS.east, term.signal);
+    anew.tell(VOLUME_STATUS).complete = true;
+    anew.tell(VOLUMES).complete = true;
+    try {
+      await startStorage(stage.deps, createFakeLinks([anew]), 'h'.repeat(26), term.signal);
+      await until('everything is told', () => anew.sent(VOLUMES).complete);
+      expect(anew.sent(VOLUMES).items.get(id)).toMatchObject({ claimName: 'data', state: 'unknown' });
+      await place('east');
+      await until('it is active again', () => anew.sent(VOLUMES).items.get(id)?.state === 'active');
+    } finally {
+      term.abort();
+    }
   });
 
   it('takes a choice for a node of home back where home has no class, and says why', async () => {
