@@ -12,7 +12,12 @@ import {
   type ExplainWorld,
 } from '../../offloading/consumer/plan-explain.ts';
 import { whyNotFloatable } from '../../offloading/consumer/plan-floatable.ts';
-import { PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM, POD } from '../../runtime/kube/resources.ts';
+import {
+  PERSISTENT_VOLUME,
+  PERSISTENT_VOLUME_CLAIM,
+  POD,
+  STORAGE_CLASS,
+} from '../../runtime/kube/resources.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import type { Pod } from '../../runtime/kube/types.ts';
 import {
@@ -62,11 +67,14 @@ const judge = async (
       : undefined;
     if (volume !== undefined) volumes.set(volume.metadata.name, volume);
   }
+  const { items } = await client.list(STORAGE_CLASS, { signal });
+  const classes = new Set(items.map(({ metadata }) => metadata.name));
   const { floating, stays, waits } = judgeClaims(pod.spec, {
     claim: (name) => claims.get(name),
     volume: (name) => volumes.get(name),
     // only where a new volume may be made asks for it
     hasHomeClass: () => true,
+    hasClass: (name) => classes.has(name),
     now: () => Date.now(),
   });
   const replicas =

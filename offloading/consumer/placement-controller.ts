@@ -127,6 +127,7 @@ export const startPlacement = (options: PlacementControllerOptions, signal: Abor
       claim: claimOf,
       volume: volumeOf,
       hasHomeClass: () => home.storageClasses.list().some(isDefaultClass),
+      hasClass: (name) => home.storageClasses.get(undefined, name) !== undefined,
       now: () => deps.clock.now().getTime(),
     };
     const claims = judgeClaims(pod.spec, lookup, mode);

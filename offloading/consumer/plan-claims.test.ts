@@ -33,6 +33,7 @@ const judge = (
       claim: (name) => claims[name],
       volume: (name) => volumes[name],
       hasHomeClass: () => hasClass,
+      hasClass: (name) => name === 'disk',
       now: () => Date.parse('2026-11-25T12:00:00Z'),
     },
     mode,
@@ -40,7 +41,7 @@ const judge = (
 
 describe('judgeClaims', () => {
   it('holds a pod whose claim does not exist', () => {
-    expect(judge(spec('data'), {}).waits).toBe('PersistentVolumeClaim data does not exist');
+    expect(judge(spec('data'), {}).waits).toMatch(/^PersistentVolumeClaim data does not exist: create it/);
   });
 
   it('leaves claims of other classes at home', () => {
@@ -49,13 +50,16 @@ describe('judgeClaims', () => {
       floating: new Set(),
       nodeSelector: {},
       notHome: undefined,
-      stays: undefined,
+      stays:
+        'claim data is of class local-path, which does not exist; class fluvia makes volumes that follow their pods',
       waits: undefined,
       refused: new Map(),
       unmade: [],
     });
+    expect(judge(spec('data'), { data: claim('disk') }).stays).toMatch(/class disk, whose volumes are in/);
+    expect(judge(spec('data'), { data: claim('') }).stays).toMatch(/a volume of this cluster only/);
     expect(whyNotFloatable({ metadata: { name: 'p' }, spec: spec('data') }, verdict.floating)).toContain(
-      'PersistentVolumeClaim',
+      'in this cluster only',
     );
   });
 

@@ -33,6 +33,8 @@ export interface ClaimLookup {
   volume(name: string): PersistentVolume | undefined;
   /** Whether home has a class to make volumes with. */
   hasHomeClass(): boolean;
+  /** Whether home has the StorageClass. */
+  hasClass(name: string): boolean;
   /** Milliseconds since 1970. */
   now(): number;
 }
@@ -49,6 +51,15 @@ export const claimNames = (spec: PodSpec): readonly string[] => [
     }),
   ),
 ];
+
+/** Why a claim of another class keeps its pods in this cluster. */
+const whyKept = (name: string, storageClass: string | undefined, lookup: ClaimLookup): string => {
+  const follows = `class ${STORAGE_CLASS} makes volumes that follow their pods`;
+  if (!storageClass) return `claim ${name} has a volume of this cluster only; ${follows}`;
+  return lookup.hasClass(storageClass)
+    ? `claim ${name} is of class ${storageClass}, whose volumes are in this cluster only; ${follows}`
+    : `claim ${name} is of class ${storageClass}, which does not exist; ${follows}`;
+};
 
 /** Judges the claims of a pod. */
 export const judgeClaims = (
@@ -70,10 +81,14 @@ export const judgeClaims = (
   for (const name of claimNames(spec)) {
     const claim = lookup.claim(name);
     if (claim === undefined) {
-      waits ??= `PersistentVolumeClaim ${name} does not exist`;
+      waits ??= `PersistentVolumeClaim ${name} does not exist: create it, or see what makes it`;
       continue;
     }
-    if (claim.spec.storageClassName !== STORAGE_CLASS) continue;
+    const { storageClassName } = claim.spec;
+    if (storageClassName !== STORAGE_CLASS) {
+      stays ??= whyKept(name, storageClassName, lookup);
+      continue;
+    }
     floating.add(name);
     const { volumeName } = claim.spec;
     if (volumeName === undefined || volumeName === '') {

@@ -36,8 +36,9 @@ const whyVolumeStays = (volume: Volume, claims: FloatingClaims): string | undefi
   if (source === 'persistentVolumeClaim' && claims.has(volume.persistentVolumeClaim?.claimName ?? '')) {
     return undefined;
   }
-  if (source === 'persistentVolumeClaim' || source === 'ephemeral') {
-    return `volume ${volume.name} is a PersistentVolumeClaim, which has no copy at a peer`;
+  if (source === 'persistentVolumeClaim') return `volume ${volume.name} is in this cluster only`;
+  if (source === 'ephemeral') {
+    return `volume ${volume.name} is a claim of its own (ephemeral), whose volume is in this cluster only`;
   }
   if (source === undefined || !PORTABLE_VOLUMES.has(source)) {
     return `volume ${volume.name} is of a kind that only home has (${source ?? 'none'})`;

@@ -170,7 +170,7 @@ describe('whyNotFloatable', () => {
     [
       'a PVC',
       { volumes: [{ name: 'v', persistentVolumeClaim: { claimName: 'd' } }] },
-      /PersistentVolumeClaim/,
+      /in this cluster only/,
     ],
     ['CSI', { volumes: [{ name: 'v', csi: { driver: 'x' } }] }, /only home has/],
     [

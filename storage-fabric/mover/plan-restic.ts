@@ -134,7 +134,11 @@ export const judgeExit = (
 ): { readonly reason: string; readonly message: string } => {
   switch (code) {
     case 3:
-      return { reason: 'SourceChanged', message: 'some files could not be read; the copy does not count' };
+      return {
+        reason: 'SourceChanged',
+        message:
+          'some files could not be read, most often because they went meanwhile; the copy does not count. A volume on btrfs is copied from a snapshot; elsewhere copy while its writers are quiet',
+      };
     case 10:
       return { reason: 'NoRepository', message: 'there is no repository for this volume in the store' };
     case 11:
