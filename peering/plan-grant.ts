@@ -1,5 +1,6 @@
 import { DnsSubdomain } from '../api/cluster-id.ts';
 import { messageOf } from '../api/errors.ts';
+import { policyOfPeer } from '../api/policy-of-peer.ts';
 import { formatResources, parseResources, type ResourceList } from '../api/quantity.ts';
 import type { GrantTerms, PricePerHour } from '../api/v1alpha1/claim.ts';
 import type { Grant, GrantPolicy } from '../api/v1alpha1/grant.ts';
@@ -54,12 +55,9 @@ export const judgeClaim = (
   }
 };
 
-/** The policy that holds for a peer: the first by name that names it, else `default`, else the built-in one. */
+/** The rules of the policy that holds for a peer, or the built-in ones. */
 export const rulesFor = (policies: readonly GrantPolicy[], peer: string): GrantRules => {
-  const sorted = [...policies].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
-  const policy =
-    sorted.find((p) => p.spec.peers?.includes(peer)) ??
-    sorted.find((p) => p.metadata.name === 'default' && p.spec.peers === undefined);
+  const policy = policyOfPeer(policies, peer);
   return {
     sharePercent: policy?.spec.sharePercent ?? 80,
     maximum: policy?.spec.maximum,

@@ -34,15 +34,22 @@ export type Grant = ObjectOf<typeof GrantKind>;
 /** What each foreign container asks for at least where no policy says otherwise. */
 export const LEAST_REQUESTS = { cpu: '10m', memory: '16Mi' } as const;
 
-/** Rules by which grants are given and foreign pods are accepted; the one named `default` holds for every peer. */
+/** Rules by which grants are given and foreign pods are accepted; which one holds for a peer: `policyOfPeer`. */
 export const GrantPolicyKind = defineKind({
   kind: 'GrantPolicy',
   plural: 'grantpolicies',
   shortNames: ['gp'],
   scope: 'Cluster',
-  description: 'How much a consumer may get, and what its pods may be.',
+  description:
+    'How much a consumer may get, and what its pods may be. One policy alone holds for a peer, in all its fields: the first by name that names it in `peers`, else the one named `default` if it has no `peers`, else the defaults below.',
   spec: z.object({
-    peers: z.array(DnsLabel).max(256).optional().describe('Peers it holds for; all when missing.'),
+    peers: z
+      .array(DnsLabel)
+      .max(256)
+      .optional()
+      .describe(
+        'Names of the Peers it holds for. Only the policy `default` may do without: then it holds for all that no other names.',
+      ),
     maximum: ResourceList.optional().describe(
       'Most that one claim gets; by default `sharePercent` of what is allocatable.',
     ),
@@ -50,7 +57,9 @@ export const GrantPolicyKind = defineKind({
     podSecurity: z
       .enum(['privileged', 'baseline', 'restricted'])
       .default('baseline')
-      .describe('Pod Security Standard that twin namespaces enforce.'),
+      .describe(
+        'Pod Security Standard that twin namespaces enforce. Copies of volumes need `baseline` or more: their movers run as root.',
+      ),
     leastRequests: z
       .object({
         cpu: QuantityString.optional(),
@@ -59,13 +68,13 @@ export const GrantPolicyKind = defineKind({
       })
       .default(LEAST_REQUESTS)
       .describe(
-        'What each container asks for at least: written into its pod, and counted. In the policy `default`; `{}` for nothing.',
+        'What each container asks for at least: written into its pod, and counted. `{}` for nothing.',
       ),
     imagePull: z
       .enum(['Always', 'AsAsked'])
       .optional()
       .describe(
-        "Whether foreign pods' images are always asked of their registry. In the policy `default`; when missing, they are while a node's kubelet is older than 1.35, which runs a cached image whoever pulled it.",
+        "Whether foreign pods' images are always asked of their registry. When missing, they are while a node's kubelet is older than 1.35, which runs a cached image whoever pulled it.",
       ),
     zone: z.string().max(63).optional(),
     region: z.string().max(63).optional(),

@@ -1,6 +1,7 @@
 /** What the provider's controllers share: informers, consumers, twins, the ledger, and clients that act as a peering. */
 import { LABELS, PEERS_NAMESPACE } from '../../api/labels.ts';
 import type { Links } from '../../api/link.ts';
+import { policyOfPeer } from '../../api/policy-of-peer.ts';
 import { STORAGE_LABELS } from '../../api/storage-names.ts';
 import type { FabricNode } from '../../api/v1alpha1/fabric-node.ts';
 import type { Grant, GrantPolicy } from '../../api/v1alpha1/grant.ts';
@@ -66,8 +67,8 @@ export interface ProviderContext {
   readonly reflected: Readonly<Record<ReflectedKind, Informer<KubeObject>>>;
   /** A client that is the peering's ServiceAccount. */
   asPeering(clusterID: string): KubeClient;
-  /** What is demanded of every foreign pod. */
-  podRules(): PodRules;
+  /** What is demanded of the pods of a consumer, by the policy that holds for its peer. */
+  podRules(clusterID: string): PodRules;
   /** Whether a cluster's link is up, or broke less than `graceMs` ago. */
   isAlive(clusterID: string, graceMs: number): boolean;
 }
@@ -111,13 +112,14 @@ export const createContext = (
   const policies = informers.for<GrantPolicy>(GRANT_POLICY);
   const nodes = informers.for<Node>(kube.NODE);
   const reflectedScope = { labelSelector: `${LABELS.reflected}=true` };
+  const consumers = createConsumers(links, peers, signal);
   const clients = new Map<string, KubeClient>();
   const startedAt = clock.monotonicMs();
   return {
     deps,
     links,
     clusterID,
-    consumers: createConsumers(links, peers, signal),
+    consumers,
     twins: createTwins(namespaces),
     ledger: createQuotaLedger(),
     leases: createFenceLeases(deps.bootClock ?? systemBootClock, deps.leaderTransitions),
@@ -147,9 +149,9 @@ export const createContext = (
       clients.set(id, made);
       return made;
     },
-    podRules: () =>
+    podRules: (id) =>
       planPodRules(
-        policies.get(undefined, 'default'),
+        policyOfPeer(policies.list(), consumers.peerOf(id)?.metadata.name),
         nodes
           .list()
           .filter((node) => node.metadata.labels?.[LABELS.virtualNode] === undefined)

@@ -1,4 +1,4 @@
-/** What this cluster demands of every foreign pod, whatever its consumer asks: by its GrantPolicy, and by what its nodes can do. */
+/** What this cluster demands of a consumer's pods, whatever that asks: by the GrantPolicy of its peer, and by what the nodes here can do. */
 import { parseQuantity } from '../../api/quantity.ts';
 import { LEAST_REQUESTS, type GrantPolicy } from '../../api/v1alpha1/grant.ts';
 import type { PodSecurityLevel } from './plan-pod.ts';
@@ -23,7 +23,7 @@ const isVerifying = (kubeletVersion: string): boolean => {
   return Number(major) > first || (Number(major) === first && Number(minor) >= second);
 };
 
-/** The rules of the policy named `default`, for a cluster whose nodes run these kubelets. */
+/** The rules of a policy (the built-in ones without), for a cluster whose nodes run these kubelets. */
 export const planPodRules = (
   policy: GrantPolicy | undefined,
   kubeletVersions: Iterable<string>,

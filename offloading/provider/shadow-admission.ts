@@ -107,7 +107,7 @@ export const admitShadow = async (
   ) {
     return refused('NoGrant', `nothing is granted for claim ${item.claim}`, true);
   }
-  const { plan, needed } = translate(item, clusterID, context.podRules());
+  const { plan, needed } = translate(item, clusterID, context.podRules(clusterID));
   if (!plan.ok) return refused(plan.reason, plan.message);
   const ledgerKey = `${twin}/${state.name}`;
   const missing = context.ledger.reserve(ledgerKey, grantName, grant.spec.resources, needed);

@@ -69,7 +69,7 @@ export const runTwinController = (context: ProviderContext, signal: AbortSignal)
               annotations: namespace.metadata.annotations ?? {},
             },
       isTaken: (name) => namespaces.get(undefined, name) !== undefined,
-      podSecurity: context.podRules().level,
+      podSecurity: context.podRules(clusterID).level,
       remaining: namespace === undefined || !mayGo ? 0 : remainingIn(namespace.metadata.name),
     };
   };
