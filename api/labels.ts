@@ -37,6 +37,8 @@ export const LABELS = {
 export const ANNOTATIONS = {
   /** On a shadow's pod and on reflected objects: the UID of the object at home. */
   originUID: 'fluvia.dev/origin-uid',
+  /** On a reflected ConfigMap or Secret: its name at home. */
+  originName: 'fluvia.dev/origin-name',
   /** On a shadow's pod: the node name that home sees. */
   originNode: 'fluvia.dev/origin-node',
   /** On a reflected object: the hash of what was applied, to tell drift from news. */

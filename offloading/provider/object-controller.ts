@@ -7,6 +7,7 @@ import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import { FIELD_MANAGER, REFLECTED, VIEWS_BY_CLUSTER, type ProviderContext } from './context.ts';
 import { createItemSource } from './item-source.ts';
 import { isOf, KINDS, splitKey, withHash, type ObjectKey } from './object-key.ts';
+import { nameAtHome, nameInTwin } from './name-in-twin.ts';
 import { asPeeringCall, isRefusal } from './peering-errors.ts';
 import {
   holds,
@@ -44,7 +45,10 @@ export const runObjectController = (context: ProviderContext, signal: AbortSigna
   };
   const keysOfObject = (kind: ReflectedKind, object: HasMetadata): readonly string[] => {
     const home = twins.homeOf(object.metadata.namespace ?? '');
-    return home === undefined ? [] : [`${home.clusterID}/${kind}/${home.namespace}/${object.metadata.name}`];
+    const name = nameAtHome(kind, object);
+    return home === undefined || name === undefined
+      ? []
+      : [`${home.clusterID}/${kind}/${home.namespace}/${name}`];
   };
 
   const items = createItemSource(context, {
@@ -93,10 +97,14 @@ export const runObjectController = (context: ProviderContext, signal: AbortSigna
   const meetExisting = async (key: ObjectKey, manifest: ReflectedManifest): Promise<ReconcileResult> => {
     const twin = manifest.metadata.namespace;
     const live = await asPeeringCall(() =>
-      context.asPeering(key.clusterID).get(REFLECTED[key.kind], key.name, twin, { signal }),
+      context.asPeering(key.clusterID).get(REFLECTED[key.kind], manifest.metadata.name, twin, { signal }),
     );
     if (live === undefined || isOf(key.clusterID, live)) return { requeueAfterMs: 200 };
-    tell(twin, 'Conflict', `${key.kind} ${key.name} is not reflected: there is another one of that name`);
+    tell(
+      twin,
+      'Conflict',
+      `${key.kind} ${key.name} is not reflected: there is another ${manifest.metadata.name}, which must go first`,
+    );
     return { requeueAfterMs: CONFLICT_RETRY_MS };
   };
 
@@ -198,7 +206,7 @@ export const runObjectController = (context: ProviderContext, signal: AbortSigna
     const twinName = twin.metadata.name;
     const consumer = consumers.get(key.clusterID);
     const item = consumer?.objects.get(key.id);
-    const cached = context.reflected[key.kind].get(twinName, key.name);
+    const cached = context.reflected[key.kind].get(twinName, nameInTwin(key.kind, key.name));
     const live = cached !== undefined && isOf(key.clusterID, cached) ? cached : undefined;
     if (item === undefined) {
       if (live === undefined) return undefined;

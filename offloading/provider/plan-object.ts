@@ -10,6 +10,7 @@ import {
 import type { ItemOf } from '../../api/link.ts';
 import type { ViewRange } from '../../api/v1alpha1/view.ts';
 import { seenAs } from '../../api/views.ts';
+import { isOfEveryNamespace, nameInTwin } from './name-in-twin.ts';
 import { isLabelKey, isLabelValue, safeAnnotations, safeLabels } from './reflected-meta.ts';
 
 export type ObjectItem = ItemOf<typeof OBJECTS>;
@@ -53,9 +54,6 @@ type Fields = Readonly<Record<string, unknown>>;
 
 const DATA_KEY = /^[-._a-zA-Z0-9]{1,253}$/;
 
-/** Objects that Kubernetes keeps in every namespace. */
-const LEFT_ALONE = new Set(['ConfigMap/kube-root-ca.crt']);
-
 const refused = (reason: string, message: string): ObjectPlan => ({ ok: false, reason, message });
 
 const isFields = (value: unknown): value is Fields =>
@@ -74,7 +72,7 @@ const defined = (fields: Fields): Fields =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 
 const metadataOf = (item: ObjectItem, world: ObjectWorld, labels: Fields): ReflectedManifest['metadata'] => ({
-  name: item.name,
+  name: nameInTwin(item.kind, item.name),
   namespace: world.twin,
   labels: {
     ...('labels' in item ? safeLabels(item.labels) : {}),
@@ -85,6 +83,7 @@ const metadataOf = (item: ObjectItem, world: ObjectWorld, labels: Fields): Refle
   annotations: {
     ...('annotations' in item ? safeAnnotations(item.annotations) : {}),
     [ANNOTATIONS.originUID]: item.uid,
+    ...(nameInTwin(item.kind, item.name) === item.name ? {} : { [ANNOTATIONS.originName]: item.name }),
   },
 });
 
@@ -229,7 +228,7 @@ const planSlice = (item: SliceItem, world: ObjectWorld): ObjectPlan => {
 
 /** The manifest for the twin, or why there is none. */
 export const planObject = (item: ObjectItem, world: ObjectWorld): ObjectPlan => {
-  if (LEFT_ALONE.has(`${item.kind}/${item.name}`)) {
+  if (isOfEveryNamespace(item.kind, item.name)) {
     return refused('LeftAlone', `${item.kind} ${item.name} is this cluster's own`);
   }
   if (item.kind === 'EndpointSlice') return planSlice(item, world);

@@ -387,15 +387,23 @@ describe('containerNames', () => {
 
 describe('podManifest', () => {
   it('is owned by its ShadowPod', () => {
-    const pod = podManifest({
-      apiVersion: 'fluvia.dev/v1alpha1',
-      kind: 'ShadowPod',
-      metadata: { name: 'web-0', namespace: 'shop', uid: 'u' },
-      spec: {
-        home: { clusterID: 'c', namespace: 'shop', name: 'web-0', uid: 'h', node: 'n' },
-        grant: 'g',
-        pod: { labels: { app: 'web' }, spec: { containers: [] } },
+    const pod = podManifest(
+      {
+        apiVersion: 'fluvia.dev/v1alpha1',
+        kind: 'ShadowPod',
+        metadata: { name: 'web-0', namespace: 'shop', uid: 'u' },
+        spec: {
+          home: { clusterID: 'c', namespace: 'shop', name: 'web-0', uid: 'h', node: 'n' },
+          grant: 'g',
+          pod: { labels: { app: 'web' }, spec: { containers: [], hostPID: false } },
+        },
       },
+      { containers: [], volumes: [{ name: 'v', secret: { secretName: 'pass' } }] },
+    );
+    expect(pod.spec).toEqual({
+      containers: [],
+      hostPID: false,
+      volumes: [{ name: 'v', secret: { secretName: 'pass.fluvia' } }],
     });
     expect(pod.metadata).toEqual({
       name: 'web-0',

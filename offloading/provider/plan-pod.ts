@@ -2,6 +2,7 @@
 import { ANNOTATIONS, API_VERSION, FENCE_CONTAINER, LABELS, VIRTUAL_NODE_TAINT } from '../../api/labels.ts';
 import type { OwnerReference } from '../../api/define-kind.ts';
 import type { ShadowPod } from '../../api/v1alpha1/shadow-pod.ts';
+import { withNamesInTwin } from './plan-references.ts';
 import { ForeignPodSpec } from './pod-schema.ts';
 import { safeAnnotations, safeLabels } from './reflected-meta.ts';
 
@@ -250,15 +251,21 @@ const fenceContainer = (shadow: ShadowPod, image: string): Readonly<Record<strin
   },
 });
 
-const withFence = (shadow: ShadowPod, image: string | undefined): Readonly<Record<string, unknown>> => {
-  const { spec } = shadow.spec.pod;
+const withFence = (
+  shadow: ShadowPod,
+  spec: Readonly<Record<string, unknown>>,
+  image: string | undefined,
+): Readonly<Record<string, unknown>> => {
   if (shadow.spec.fence === undefined || image === undefined) return spec;
   const own: unknown = spec['initContainers'];
   return { ...spec, initContainers: [fenceContainer(shadow, image), ...(Array.isArray(own) ? own : [])] };
 };
 
-/** The Pod that a ShadowPod keeps alive; it goes with it. `image` is Fluvia's own, for a pod that needs a lease. */
-export const podManifest = (shadow: ShadowPod, image?: string): PodManifest => ({
+/**
+ * The Pod that a ShadowPod keeps alive; it goes with it. `spec` is the ShadowPod's, understood; `image` is Fluvia's own, for
+ * a pod that needs a lease.
+ */
+export const podManifest = (shadow: ShadowPod, spec: ForeignPodSpec, image?: string): PodManifest => ({
   apiVersion: 'v1',
   kind: 'Pod',
   metadata: {
@@ -276,7 +283,7 @@ export const podManifest = (shadow: ShadowPod, image?: string): PodManifest => (
       },
     ],
   },
-  spec: withFence(shadow, image),
+  spec: withFence(shadow, { ...shadow.spec.pod.spec, ...withNamesInTwin(spec) }, image),
 });
 
 /** Names of the containers that the consumer's own spec has. */

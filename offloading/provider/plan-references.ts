@@ -1,4 +1,5 @@
-/** Which ConfigMaps, Secrets and claims a pod refers to. */
+/** Which ConfigMaps, Secrets and claims a pod refers to, and under which names in the twin. */
+import { nameInTwin } from './name-in-twin.ts';
 import type { ForeignPodSpec } from './pod-schema.ts';
 
 /** A ConfigMap, Secret or claim that a pod refers to. */
@@ -47,3 +48,80 @@ export const referencesOf = (spec: ForeignPodSpec): readonly ObjectReference[] =
   for (const secret of spec.imagePullSecrets ?? []) add('Secret', { ...secret, optional: true });
   return [...found.values()];
 };
+
+/** What stands in the twin under the name of a reference. */
+export type Found = 'own' | 'foreign' | 'absent';
+
+/**
+ * Whether the pod may be made as far as this reference goes. What it could do without is waited for only if it is known to
+ * come (`comes`). Another's object is never referred to, not even optionally: the kubelet would hand it out.
+ */
+export const judgeReference = (
+  { optional }: ObjectReference,
+  found: Found,
+  comes: boolean,
+): 'fine' | 'missing' | 'foreign' => {
+  if (found === 'foreign') return 'foreign';
+  return found === 'own' || (optional && !comes) ? 'fine' : 'missing';
+};
+
+type Container = ForeignPodSpec['containers'][number];
+type Volume = NonNullable<ForeignPodSpec['volumes']>[number];
+
+const renamed = <R extends Ref | undefined>(kind: 'ConfigMap' | 'Secret', ref: R): R =>
+  ref === undefined ? ref : { ...ref, name: nameInTwin(kind, ref.name) };
+
+/** The two kinds of reference of an object that may hold either. */
+const withRefs = <K extends string, T extends { readonly [Name in K]?: Ref | undefined }>(
+  holder: T,
+  configMap: K,
+  secret: K,
+): T => ({
+  ...holder,
+  ...(holder[configMap] === undefined ? {} : { [configMap]: renamed('ConfigMap', holder[configMap]) }),
+  ...(holder[secret] === undefined ? {} : { [secret]: renamed('Secret', holder[secret]) }),
+});
+
+const containerInTwin = (container: Container): Container => ({
+  ...container,
+  ...(container.envFrom === undefined
+    ? {}
+    : { envFrom: container.envFrom.map((one) => withRefs(one, 'configMapRef', 'secretRef')) }),
+  ...(container.env === undefined
+    ? {}
+    : {
+        env: container.env.map((one) =>
+          one.valueFrom === undefined
+            ? one
+            : { ...one, valueFrom: withRefs(one.valueFrom, 'configMapKeyRef', 'secretKeyRef') },
+        ),
+      }),
+});
+
+const volumeInTwin = (volume: Volume): Volume => ({
+  ...volume,
+  ...(volume.configMap === undefined ? {} : { configMap: renamed('ConfigMap', volume.configMap) }),
+  ...(volume.secret === undefined
+    ? {}
+    : { secret: { ...volume.secret, secretName: nameInTwin('Secret', volume.secret.secretName) } }),
+  ...(volume.projected?.sources === undefined
+    ? {}
+    : {
+        projected: {
+          ...volume.projected,
+          sources: volume.projected.sources.map((one) => withRefs(one, 'configMap', 'secret')),
+        },
+      }),
+});
+
+/** What of a spec refers to objects, with the names that those have in the twin. */
+export const withNamesInTwin = (
+  spec: ForeignPodSpec,
+): Pick<ForeignPodSpec, 'containers' | 'initContainers' | 'volumes' | 'imagePullSecrets'> => ({
+  containers: spec.containers.map(containerInTwin),
+  ...(spec.initContainers === undefined ? {} : { initContainers: spec.initContainers.map(containerInTwin) }),
+  ...(spec.volumes === undefined ? {} : { volumes: spec.volumes.map(volumeInTwin) }),
+  ...(spec.imagePullSecrets === undefined
+    ? {}
+    : { imagePullSecrets: spec.imagePullSecrets.map((one) => renamed('Secret', one)) }),
+});

@@ -123,7 +123,7 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
     const creation = await createShadowPod(context, state, shadow, signal);
     if (creation.outcome === 'waiting') {
       waiters.wait(creation.topic, state.key);
-      await report(state, { reason: 'MissingReference', message: creation.message });
+      await report(state, { reason: creation.reason, message: creation.message });
       return { requeueAfterMs: LOOK_AGAIN_MS };
     }
     retries.tried(state.key);

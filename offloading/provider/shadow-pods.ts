@@ -8,15 +8,22 @@ import { POD } from '../../runtime/kube/resources.ts';
 import type { PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import { FIELD_MANAGER, REFLECTED, type ProviderContext } from './context.ts';
 import { asPeeringCall, isRefusal } from './peering-errors.ts';
+import { isOf } from './object-key.ts';
+import { isOfEveryNamespace, nameInTwin } from './name-in-twin.ts';
 import { podManifest } from './plan-pod.ts';
-import { referencesOf, type ObjectReference } from './plan-references.ts';
+import { judgeReference, referencesOf, type Found, type ObjectReference } from './plan-references.ts';
 import { ForeignPodSpec } from './pod-schema.ts';
 import type { ShadowState } from './shadow-state.ts';
 
 export type PodCreation =
   | { readonly outcome: 'created' }
-  /** Something that the pod refers to isn't here yet. */
-  | { readonly outcome: 'waiting'; readonly topic: string; readonly message: string }
+  /** Something that the pod refers to isn't here yet, or another's is. */
+  | {
+      readonly outcome: 'waiting';
+      readonly topic: string;
+      readonly reason: 'MissingReference' | 'ForeignReference';
+      readonly message: string;
+    }
   | { readonly outcome: 'refused'; readonly reason: string; readonly message: string };
 
 /** Name under which keys wait for a reflected object. */
@@ -30,30 +37,58 @@ const isUsableClaim = (claim: PersistentVolumeClaim | undefined, clusterID: stri
   claim.metadata.labels?.[LABELS.origin] === clusterID &&
   claim.metadata.annotations?.[STORAGE_ANNOTATIONS.state] === 'active';
 
-/** The first object that the pod needs and that isn't there. */
-const findMissing = async (
+/** What stands in the twin in the place of an object that the pod refers to. */
+const find = async (
+  context: ProviderContext,
+  clusterID: string,
+  twin: string,
+  { kind, name }: ObjectReference,
+  signal: AbortSignal,
+): Promise<Found> => {
+  if (kind === 'PersistentVolumeClaim') {
+    // The cache and nothing else: whatever stands there without the storage fabric's marks is not the consumer's.
+    return isUsableClaim(context.volumeClaims.get(twin, name), clusterID) ? 'own' : 'absent';
+  }
+  if (isOfEveryNamespace(kind, name)) return 'own';
+  const inTwin = nameInTwin(kind, name);
+  const cached = context.reflected[kind].get(twin, inTwin);
+  const found =
+    cached ??
+    (await asPeeringCall(() => context.asPeering(clusterID).get(REFLECTED[kind], inTwin, twin, { signal })));
+  if (found === undefined) return 'absent';
+  return isOf(clusterID, found) ? 'own' : 'foreign';
+};
+
+const waitingFor = (twin: string, { kind, name }: ObjectReference, isForeign: boolean): PodCreation => {
+  const inTwin = nameInTwin(kind, name);
+  return {
+    outcome: 'waiting',
+    topic: objectTopic(kind, twin, inTwin),
+    ...(isForeign
+      ? {
+          reason: 'ForeignReference',
+          message: `${kind} ${name}: the peer has another object ${inTwin} in the namespace; its administrator must remove that`,
+        }
+      : { reason: 'MissingReference', message: `waiting for ${kind} ${name}` }),
+  };
+};
+
+/** Why the pod can't be made yet, by the first object that it refers to and that isn't its consumer's. */
+const findObstacle = async (
   context: ProviderContext,
   state: ShadowState,
-  shadow: ShadowPod,
+  twin: string,
+  spec: ForeignPodSpec,
   signal: AbortSignal,
-): Promise<ObjectReference | undefined> => {
-  const spec = ForeignPodSpec.safeParse(shadow.spec.pod.spec);
-  const twin = shadow.metadata.namespace ?? '';
-  for (const reference of spec.success ? referencesOf(spec.data) : []) {
-    const { kind, name, optional } = reference;
-    if (kind === 'PersistentVolumeClaim') {
-      // The cache and nothing else: whatever stands there without the storage fabric's marks is not the consumer's.
-      if (!isUsableClaim(context.volumeClaims.get(twin, name), state.clusterID)) return reference;
-      continue;
-    }
-    if (context.reflected[kind].get(twin, name) !== undefined) continue;
-    // What the pod could do without counts only when it is known to come.
-    const comes = state.consumer?.objects.get(`${kind}/${state.homeNamespace}/${name}`) !== undefined;
-    if (optional && !comes) continue;
-    const found = await asPeeringCall(() =>
-      context.asPeering(state.clusterID).get(REFLECTED[kind], name, twin, { signal }),
+): Promise<PodCreation | undefined> => {
+  for (const reference of referencesOf(spec)) {
+    const id = `${reference.kind}/${state.homeNamespace}/${reference.name}`;
+    const verdict = judgeReference(
+      reference,
+      await find(context, state.clusterID, twin, reference, signal),
+      state.consumer?.objects.get(id) !== undefined,
     );
-    if (found === undefined) return reference;
+    if (verdict !== 'fine') return waitingFor(twin, reference, verdict === 'foreign');
   }
   return undefined;
 };
@@ -68,19 +103,19 @@ export const createShadowPod = async (
   shadow: ShadowPod,
   signal: AbortSignal,
 ): Promise<PodCreation> => {
-  const missing = await findMissing(context, state, shadow, signal);
-  if (missing !== undefined) {
-    return {
-      outcome: 'waiting',
-      topic: objectTopic(missing.kind, shadow.metadata.namespace ?? '', missing.name),
-      message: `waiting for ${missing.kind} ${missing.name}`,
-    };
+  const spec = ForeignPodSpec.safeParse(shadow.spec.pod.spec);
+  if (!spec.success) {
+    // Not of Fluvia's making: it always writes what it understands.
+    return { outcome: 'refused', reason: 'InvalidSpec', message: 'the ShadowPod’s spec is not understood' };
   }
+  const obstacle = await findObstacle(context, state, shadow.metadata.namespace ?? '', spec.data, signal);
+  if (obstacle !== undefined) return obstacle;
   try {
     await asPeeringCall(() =>
-      context
-        .asPeering(state.clusterID)
-        .create(POD, podManifest(shadow, context.deps.image), { fieldManager: FIELD_MANAGER, signal }),
+      context.asPeering(state.clusterID).create(POD, podManifest(shadow, spec.data, context.deps.image), {
+        fieldManager: FIELD_MANAGER,
+        signal,
+      }),
     );
     return { outcome: 'created' };
   } catch (error) {

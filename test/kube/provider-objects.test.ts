@@ -35,7 +35,10 @@ beforeAll(async () => {
   });
   stage.ask('shop/web-0', shadow('u-web-0'));
   await until('a pod', async () => (await stage.pod('web-0')) !== undefined);
-  await until('the ConfigMap', async () => (await stage.admin.get(CONFIG_MAP, 'conf', 'shop')) !== undefined);
+  await until(
+    'the ConfigMap',
+    async () => (await stage.admin.get(CONFIG_MAP, 'conf.fluvia', 'shop')) !== undefined,
+  );
 });
 afterAll(() => stage?.tearDown());
 
@@ -65,18 +68,27 @@ describe('objects', () => {
       body: { type: 'kubernetes.io/service-account-token', data: { token: 'eA==' } },
     });
     await until('the Service', async () => (await stage.admin.get(SERVICE, 'web', 'shop')) !== undefined);
-    await until('the Secret', async () => (await stage.admin.get(SECRET, 'token', 'shop')) !== undefined);
+    await until(
+      'the Secret',
+      async () => (await stage.admin.get(SECRET, 'token.fluvia', 'shop')) !== undefined,
+    );
     expect((await stage.admin.get<Service>(SERVICE, 'web', 'shop'))?.spec).toMatchObject({
       type: 'ClusterIP',
       selector: { app: 'web' },
     });
     expect((await stage.admin.get<Service>(SERVICE, 'web', 'shop'))?.spec['externalIPs']).toBeUndefined();
-    expect((await stage.admin.get<Secret>(SECRET, 'token', 'shop'))?.type).toBe('Opaque');
-    await stage.admin.patch(CONFIG_MAP, 'conf', 'shop', { data: { a: '2', b: '3' } }, { type: 'merge' });
+    expect((await stage.admin.get<Secret>(SECRET, 'token.fluvia', 'shop'))?.type).toBe('Opaque');
+    await stage.admin.patch(
+      CONFIG_MAP,
+      'conf.fluvia',
+      'shop',
+      { data: { a: '2', b: '3' } },
+      { type: 'merge' },
+    );
     await until(
       'repair',
       async () =>
-        JSON.stringify((await stage.admin.get(CONFIG_MAP, 'conf', 'shop'))?.['data']) === '{"a":"1"}',
+        JSON.stringify((await stage.admin.get(CONFIG_MAP, 'conf.fluvia', 'shop'))?.['data']) === '{"a":"1"}',
     );
     // Headless is another Service: it is made anew.
     stage.bring({
@@ -132,7 +144,7 @@ describe('objects', () => {
     await make(stage.admin, CONFIG_MAP, {
       apiVersion: 'v1',
       kind: 'ConfigMap',
-      metadata: { name: 'theirs', namespace: 'shop' },
+      metadata: { name: 'theirs.fluvia', namespace: 'shop' },
       data: { mine: 'yes' },
     });
     stage.bring({ kind: 'ConfigMap', name: 'theirs', uid: 'c9', ...meta, body: { data: { mine: 'no' } } });
@@ -146,14 +158,14 @@ describe('objects', () => {
     stage.run().peer.told(OBJECTS).delete('Secret/shop/token');
     await until(
       'the end of the Secret',
-      async () => (await stage.admin.get(SECRET, 'token', 'shop')) === undefined,
+      async () => (await stage.admin.get(SECRET, 'token.fluvia', 'shop')) === undefined,
     );
-    expect((await stage.admin.get(CONFIG_MAP, 'theirs', 'shop'))?.['data']).toEqual({ mine: 'yes' });
+    expect((await stage.admin.get(CONFIG_MAP, 'theirs.fluvia', 'shop'))?.['data']).toEqual({ mine: 'yes' });
     expect(await stage.admin.get(CONFIG_MAP, 'kube-root-ca.crt', 'shop')).toBeUndefined();
     stage.run().peer.told(OBJECTS).delete('ConfigMap/shop/theirs');
     await until(
       'the other stays',
-      async () => (await stage.admin.get(CONFIG_MAP, 'theirs', 'shop')) !== undefined,
+      async () => (await stage.admin.get(CONFIG_MAP, 'theirs.fluvia', 'shop')) !== undefined,
     );
   });
 });
