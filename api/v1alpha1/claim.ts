@@ -10,9 +10,12 @@ export type PricePerHour = Readonly<z.infer<typeof PricePerHour>>;
 
 /** What a provider tells of a grant besides its amounts. */
 export const GrantTerms = z.object({
-  zone: z.string().max(63).optional().describe('topology.kubernetes.io/zone of the virtual node.'),
+  zone: z
+    .string()
+    .max(63)
+    .optional()
+    .describe('topology.kubernetes.io/zone of the virtual node, unless home labels it otherwise.'),
   region: z.string().max(63).optional(),
-  labels: z.record(z.string().max(317), z.string().max(63)).optional(),
   architectures: z.array(z.string().max(32)).max(8).optional(),
   operatingSystems: z.array(z.string().max(32)).max(4).optional(),
   kubeletVersion: z.string().max(64).optional(),

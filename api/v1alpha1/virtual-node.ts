@@ -16,7 +16,7 @@ export const VirtualNodeKind = defineKind({
     labels: z
       .record(z.string().max(317), z.string().max(63))
       .optional()
-      .describe('Further labels for the Node.'),
+      .describe('Further labels for the Node; a zone or region here goes before what the peer says.'),
     cordoned: z.boolean().default(false),
   }),
   status: z.object({

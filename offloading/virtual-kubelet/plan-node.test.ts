@@ -44,10 +44,7 @@ const claim: Claim = {
   status: {
     granted: { cpu: '3500m', memory: '1024Mi' },
     conditions: [granted],
-    terms: {
-      zone: 'z1',
-      labels: { 'example.com/gpu': 'a', 'node-role.kubernetes.io/control-plane': '', [LABELS.peer]: 'evil' },
-    },
+    terms: { zone: 'z1', region: 'r1', architectures: ['arm64'] },
   },
 };
 
@@ -77,14 +74,55 @@ const nodeWith = (status: Node['status']): Node => ({
 });
 
 describe('the virtual Node', () => {
-  it('always has a zone, and no label that only home may give', () => {
+  const labelled = (labels: Record<string, string>, more: Partial<NodeWorld> = {}) => {
+    const { virtualNode } = world();
+    const spec = { ...virtualNode.spec, labels };
+    return planNodeSpec(world({ virtualNode: { ...virtualNode, spec }, ...more })).labels;
+  };
+  /** Whatever a peer sends as terms, also what no schema lets through. */
+  const told = (terms: object): Claim => ({ ...claim, status: { ...claim.status, terms } });
+
+  it('has no label of its peer’s choosing: pods that are pinned to nodes by labels stay', () => {
+    const evil = told({
+      zone: 'z1',
+      labels: { pci: 'true', 'example.com/gpu': 'a', 'topology.kubernetes.io/zone': 'z2' },
+      pci: 'true',
+    });
+    expect(planNodeSpec(world({ claim: evil })).labels).toEqual({
+      'kubernetes.io/os': 'linux',
+      'kubernetes.io/arch': 'amd64',
+      'kubernetes.io/hostname': 'fluvia-east',
+      'topology.kubernetes.io/zone': 'z1',
+      'node.kubernetes.io/exclude-from-external-load-balancers': 'true',
+      'node.kubernetes.io/exclude-disruption': 'true',
+      [LABELS.virtualNode]: 'true',
+      [LABELS.peer]: 'east',
+    });
+  });
+
+  it('has the labels that home gives it, but for those that Fluvia needs', () => {
+    expect(
+      labelled({
+        tier: 'spot',
+        'node-role.kubernetes.io/control-plane': '',
+        'kubernetes.io/arch': 's390x',
+        [LABELS.peer]: 'west',
+      }),
+    ).toMatchObject({ tier: 'spot', [LABELS.peer]: 'east', 'kubernetes.io/arch': 'arm64' });
+    expect(labelled({ 'node-role.kubernetes.io/control-plane': '' })).not.toHaveProperty([
+      'node-role.kubernetes.io/control-plane',
+    ]);
+  });
+
+  it('always has a zone, that of home’s choosing first', () => {
     const { labels, providerID } = planNodeSpec(world());
     expect(labels).toMatchObject({
       'topology.kubernetes.io/zone': 'z1',
-      [LABELS.peer]: 'east',
-      'example.com/gpu': 'a',
+      'topology.kubernetes.io/region': 'r1',
     });
-    expect(labels).not.toHaveProperty(['node-role.kubernetes.io/control-plane']);
+    expect(
+      labelled({ 'topology.kubernetes.io/zone': 'mine', 'topology.kubernetes.io/region': 'my' }),
+    ).toMatchObject({ 'topology.kubernetes.io/zone': 'mine', 'topology.kubernetes.io/region': 'my' });
     expect(planNodeSpec(world({ claim: undefined })).labels['topology.kubernetes.io/zone']).toBe(
       'fluvia-east',
     );

@@ -43,7 +43,7 @@ export interface DesiredNodeStatus {
 const DEFAULT_PODS = '110';
 const MAX_LABEL = 63;
 
-/** Labels that only Fluvia may set on a virtual Node, whatever the provider's terms or people say. */
+/** Labels that only Fluvia may set on a virtual Node, whatever people say. */
 const isReserved = (key: string): boolean =>
   key.startsWith('fluvia.dev/') ||
   key.startsWith('node-role.kubernetes.io/') ||
@@ -53,8 +53,18 @@ const isReserved = (key: string): boolean =>
 const allowed = (labels: Readonly<Record<string, string>> | undefined): Record<string, string> =>
   Object.fromEntries(Object.entries(labels ?? {}).filter(([key]) => !isReserved(key)));
 
+const only = (
+  labels: Readonly<Record<string, string>> | undefined,
+  keys: readonly string[],
+): Record<string, string> =>
+  Object.fromEntries(Object.entries(labels ?? {}).filter(([key]) => keys.includes(key)));
+
+const ZONE = 'topology.kubernetes.io/zone';
+const REGION = 'topology.kubernetes.io/region';
+
 /**
- * Metadata and spec of the Node. No podCIDR: a controller-manager that allocates node CIDRs refuses to start while a
+ * Metadata and spec of the Node. Its labels are home's: of the provider come only what it is (os, arch) and where (zone,
+ * region, unless home says), since with any other label it would draw pods that home pinned to nodes of its own. No podCIDR: a controller-manager that allocates node CIDRs refuses to start while a
  * Node has one outside its range (nodeipam, range_allocator.go), which would harm home more than one range does.
  */
 export const planNodeSpec = ({ virtualNode, claim, peer }: NodeWorld): DesiredNode => {
@@ -62,14 +72,14 @@ export const planNodeSpec = ({ virtualNode, claim, peer }: NodeWorld): DesiredNo
   const { name } = virtualNode.metadata;
   return {
     labels: {
-      ...allowed(terms?.labels),
       ...allowed(virtualNode.spec.labels),
       'kubernetes.io/os': terms?.operatingSystems?.[0] ?? 'linux',
       'kubernetes.io/arch': terms?.architectures?.[0] ?? 'amd64',
       'kubernetes.io/hostname': name.slice(0, MAX_LABEL),
+      ...(terms?.region === undefined ? {} : { [REGION]: terms.region }),
       // Always a zone: one Ready node without it switches off topology-aware routing for all Services.
-      'topology.kubernetes.io/zone': terms?.zone ?? `fluvia-${peer.metadata.name}`.slice(0, MAX_LABEL),
-      ...(terms?.region === undefined ? {} : { 'topology.kubernetes.io/region': terms.region }),
+      [ZONE]: terms?.zone ?? `fluvia-${peer.metadata.name}`.slice(0, MAX_LABEL),
+      ...only(virtualNode.spec.labels, [ZONE, REGION]),
       'node.kubernetes.io/exclude-from-external-load-balancers': 'true',
       // Else lost peers count as a zone disruption and stop the eviction of real nodes' pods.
       'node.kubernetes.io/exclude-disruption': 'true',
