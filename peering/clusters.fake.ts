@@ -9,8 +9,8 @@ export interface FakeCluster {
   /** The running leader. */
   readonly peering: Peering;
   readonly endpoint: string;
-  /** Ends the leader and starts the next one on the same port. */
-  restart(): Promise<void>;
+  /** Ends the leader and starts the next one on the same port; `term`: with this number, as where the Lease was made anew. */
+  restart(term?: number): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -48,8 +48,9 @@ export const startFakeCluster = async (name: string, tellEndForMs = 1500): Promi
       return peering;
     },
     endpoint: `127.0.0.1:${port}`,
-    restart: async () => {
+    restart: async (next) => {
       await stop();
+      if (next !== undefined) term = next - 1;
       peering = await start(port);
     },
     stop,

@@ -1,5 +1,6 @@
 import { Metadata, status as codes, type ServiceError } from '@grpc/grpc-js';
 import { ERROR_CODES, FluviaError, messageOf, type ErrorCode } from '../api/errors.ts';
+import { TermOverError } from './term.ts';
 
 /** FluviaErrors over gRPC: the code travels in the trailer `fluvia-code`, kind and hint beside it. */
 
@@ -7,6 +8,8 @@ const CODE = 'fluvia-code';
 const HINT = 'fluvia-hint-bin';
 /** Whether trying again may help: what only the refusing side knows. */
 const KIND = 'fluvia-kind';
+/** The highest leader term that the refusing side has seen. */
+const TERM = 'fluvia-term';
 
 const STATUS: Partial<Record<ErrorCode, codes>> = {
   [ERROR_CODES.BAD_INPUT]: codes.INVALID_ARGUMENT,
@@ -38,6 +41,7 @@ export const toServiceError = (error: unknown): ServiceError => {
   metadata.set(CODE, told.code);
   metadata.set(KIND, told.kind);
   if (told.hint !== undefined) metadata.set(HINT, Buffer.from(told.hint.slice(0, 500), 'utf8'));
+  if (told instanceof TermOverError) metadata.set(TERM, String(told.seen));
   return Object.assign(new Error(told.message), {
     code: STATUS[told.code] ?? codes.INTERNAL,
     details: told.message.slice(0, 1000),
@@ -78,6 +82,10 @@ export const errorOfTrailers = (call: string, trailers: Trailers): FluviaError |
     : is(codes.DEADLINE_EXCEEDED)
       ? ERROR_CODES.TIMEOUT
       : ERROR_CODES.PROTOCOL;
+  const term = first(trailers[TERM]) ?? '';
+  if (code === ERROR_CODES.PROTOCOL && /^\d{1,16}$/.test(term)) {
+    return new TermOverError(Number(term), message || `${call}: this leader’s term is over`);
+  }
   return new FluviaError(
     isCode(code) ? code : fallback,
     message || `${call}: gRPC status ${status ?? 'missing'}`,

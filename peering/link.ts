@@ -16,7 +16,7 @@ import type { Identity } from './identity.ts';
 import { createLinkCollections, type CallingConnection } from './link-collections.ts';
 import type { LinkEnd, PeerFacts } from './link-end.ts';
 import { BUILD_VERSION, chooseProtocol, commonFeatures, FEATURES, LIMITS, PROTOCOL } from './protocol.ts';
-import type { Term } from './term.ts';
+import { createLinkTerm, highestTerm, TermOverError, type Term } from './term.ts';
 
 /** One peering's link over up to two connections: one on which this side calls, one on which it serves. */
 
@@ -44,7 +44,8 @@ const terminal = (code: (typeof ERROR_CODES)[keyof typeof ERROR_CODES], message:
 
 /** Makes a link without connections. */
 export const createLink = (options: LinkOptions): LinkEnd => {
-  const { identity, term, clock, onLeft } = options;
+  const { identity, clock, onLeft } = options;
+  const term = createLinkTerm(options.term);
   const log = options.log.child({ peer: options.peer.metadata.name });
   const { fabric } = peeringServices();
   /** The peering is gone; and, before or without that, this process has stopped to work on it. */
@@ -55,7 +56,7 @@ export const createLink = (options: LinkOptions): LinkEnd => {
   let client: CallingConnection | undefined;
   let serving: Serving | undefined;
   let facts: PeerFacts | undefined;
-  let highestTerm = peer.status?.leaderTransitions ?? 0;
+  let seenTerm = peer.status?.leaderTransitions ?? 0;
   let problem: string | undefined;
   let up = false;
   let since = clock.now();
@@ -103,16 +104,6 @@ export const createLink = (options: LinkOptions): LinkEnd => {
     tell();
   };
 
-  const seeTerm = (seen: number): void => {
-    if (seen < highestTerm) {
-      throw terminal(
-        ERROR_CODES.PROTOCOL,
-        `leader term ${seen} is over: ${highestTerm} was seen (fluvia-term ${highestTerm})`,
-      );
-    }
-    highestTerm = seen;
-  };
-
   const helloRequest = (): HelloRequest => ({
     clusterId: identity.clusterID,
     name: identity.name,
@@ -128,7 +119,7 @@ export const createLink = (options: LinkOptions): LinkEnd => {
     if (said.clusterId !== peer.spec.clusterID) {
       throw terminal(ERROR_CODES.PIN_MISMATCH, 'the other end claims another cluster ID than its key has');
     }
-    seeTerm(said.leaderTransitions);
+    seenTerm = highestTerm(seenTerm, said.leaderTransitions);
     facts = {
       name: printable(said.name, 63),
       version: printable(said.version, 64),
@@ -164,21 +155,28 @@ export const createLink = (options: LinkOptions): LinkEnd => {
     }
   };
 
-  const greet = async (grpc: GrpcClient): Promise<void> => {
+  const askHello = async (grpc: GrpcClient, isFirst = true): Promise<HelloResponse> => {
     try {
-      const said = await grpc.unary(fabric.Hello, helloRequest(), { deadlineMs: LIMITS.silenceMs });
-      const protocol = chooseProtocol(PROTOCOL, { min: said.protocol, max: said.protocol });
-      if (protocol === undefined) {
-        throw terminal(ERROR_CODES.PROTOCOL, `the peer chose protocol ${said.protocol}, unknown here`);
-      }
-      learn(said, protocol);
+      return await grpc.unary(fabric.Hello, helloRequest(), { deadlineMs: LIMITS.silenceMs });
     } catch (error) {
-      const seen = /\(fluvia-term (\d{1,15})\)/.exec(messageOf(error))?.[1];
-      if (seen !== undefined) term.raiseAbove(Number(seen));
+      // Once: a peer that always knows a higher one would have us ask without end.
+      if (isFirst && error instanceof TermOverError && term.raiseAbove(error.seen)) {
+        log.info('the peer remembers a higher leader term: going above it', { seen: error.seen });
+        return askHello(grpc, false);
+      }
       if (error instanceof FluviaError && error.code === ERROR_CODES.NOT_PEERED)
         onLeft('NotPeered').catch(() => undefined); // the next dial is told again
       throw error;
     }
+  };
+
+  const greet = async (grpc: GrpcClient): Promise<void> => {
+    const said = await askHello(grpc);
+    const protocol = chooseProtocol(PROTOCOL, { min: said.protocol, max: said.protocol });
+    if (protocol === undefined) {
+      throw terminal(ERROR_CODES.PROTOCOL, `the peer chose protocol ${said.protocol}, unknown here`);
+    }
+    learn(said, protocol);
   };
 
   const attachClient = async (socket: Socket): Promise<void> => {
@@ -305,7 +303,7 @@ export const createLink = (options: LinkOptions): LinkEnd => {
     }),
     update: (newest) => {
       peer = newest;
-      highestTerm = Math.max(highestTerm, newest.status?.leaderTransitions ?? 0);
+      seenTerm = Math.max(seenTerm, newest.status?.leaderTransitions ?? 0);
       if (peer.spec.paused) disconnect('the peering is paused');
     },
     disconnect,

@@ -17,6 +17,7 @@ import { leaveByDialling } from './leave.ts';
 import type { LinkSet } from './links.ts';
 import { isClone, ownPeerStatus, planPeerStatus, type ObservedLink } from './plan-peer-status.ts';
 import { CLAIM, FIELD_MANAGER, GRANT, PEER, VIRTUAL_NODE } from './resources.ts';
+import type { Term } from './term.ts';
 
 /** Peer objects → links, the peering's ServiceAccount, status; and everything away when a Peer goes. */
 
@@ -24,6 +25,7 @@ export interface PeerControllerOptions {
   readonly deps: ControllerDeps;
   readonly links: LinkSet;
   readonly identity: Identity;
+  readonly term: Term;
   readonly queue: WorkQueue;
   /** How long the other side's answer to the end of the peering is waited for, from the deletion, in milliseconds. */
   readonly tellEndForMs: number;
@@ -46,7 +48,7 @@ const observe = (links: LinkSet, name: string): ObservedLink | undefined => {
 
 /** Runs until `signal` aborts. */
 export const runPeerController = (options: PeerControllerOptions, signal: AbortSignal): Promise<void> => {
-  const { deps, links, identity, queue } = options;
+  const { deps, links, identity, term, queue } = options;
   const { client, informers, events, clock } = deps;
   const peers = informers.for<Peer>(PEER);
   const dependents: readonly (readonly [ResourceRef, { list(): readonly HasMetadata[] }])[] = [
@@ -79,7 +81,7 @@ export const runPeerController = (options: PeerControllerOptions, signal: AbortS
   const tellEnd = async (peer: Peer): Promise<boolean> => {
     if (peer.metadata.annotations?.[ANNOTATIONS.endedByPeer] === 'true') return true;
     const heard = (await links.end(peer.metadata.name)?.leave()) ?? false;
-    return heard || (await leaveByDialling(peer, identity, deps.leaderTransitions, deps.log, signal));
+    return heard || (await leaveByDialling(peer, identity, term, deps.log, signal));
   };
 
   const cleanUp = async (peer: Peer): Promise<ReconcileResult> => {

@@ -17,7 +17,7 @@ import { createPeerQueue, runPeerController } from './peer-controller.ts';
 import { registerPeeringMetrics } from './link-metrics.ts';
 import { LIMITS } from './protocol.ts';
 import { FIELD_MANAGER, PEER } from './resources.ts';
-import { createTerm } from './term.ts';
+import type { Term } from './term.ts';
 import { createTokens } from './tokens.ts';
 
 /** The peering capability as the leader runs it. */
@@ -82,9 +82,13 @@ export const startPeering = async (
   };
   const { events } = deps;
 
+  const term: Term = {
+    transitions: deps.leaderTransitions,
+    isLeading: () => deps.isLeading?.() ?? true,
+  };
   const links = createLinkSet({
     identity,
-    term: createTerm(deps.leaderTransitions),
+    term,
     clock,
     log,
     onLeft,
@@ -122,7 +126,7 @@ export const startPeering = async (
 
   const controllers = [
     runPeerController(
-      { deps, links, identity, queue, tellEndForMs: options.tellEndForMs ?? TELL_END_FOR_MS },
+      { deps, links, identity, term, queue, tellEndForMs: options.tellEndForMs ?? TELL_END_FOR_MS },
       signal,
     ),
     runInviteController(deps, signal),
