@@ -14,7 +14,9 @@ export const MoveNote = z.object({
   to: z.string().max(63),
   stage: z.enum(['salvage', 'stop', 'copy', 'restore']),
   startedAt: z.string().max(64),
-  /** When a peer that is lost was heard last. */
+  /** Whether the peer that it goes from is lost: what it wrote last is there only. */
+  isLost: z.boolean().optional(),
+  /** When a peer that is lost was heard last; missing where nobody knows. */
   lostAt: z.string().max(64).optional(),
   /** What is restored; from a peer's store, or from home's own. */
   point: RecoveryPoint.extend({ peer: z.string().max(63) }).optional(),

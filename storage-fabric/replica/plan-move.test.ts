@@ -90,6 +90,13 @@ describe('a planned move', () => {
     expect(planMove({ ...base, targets, wanted: 'west' })).toMatchObject({ reason: 'SourcePaused' });
   });
 
+  it('waits while a peer has not answered yet, as after a take-over, instead of refusing', () => {
+    for (const peer of ['east', 'west']) {
+      const targets = new Map([...base.targets, [peer, { isUp: false, isUnsure: true, hasStore: false }]]);
+      expect(planMove({ ...base, targets, wanted: 'west' })).toMatchObject({ do: 'wait' });
+    }
+  });
+
   it('is refused from a lost peer', () => {
     expect(planMove({ ...base, wanted: 'west', isSourceLost: true })).toMatchObject({
       reason: 'SourceUnreachable',
@@ -308,6 +315,27 @@ describe('a failover', () => {
         lostAt: '2026-11-25T02:59:42.000Z',
         message:
           'restored from point 3 (FilesystemSnapshot), cut at 2026-11-25T02:59:30Z, 12 s before east was heard last',
+      },
+    });
+  });
+
+  it('begins also where nobody knows when the peer was heard last; its copy counts as one with a tail all the same', () => {
+    const begun = planMove({ ...lost, sourceHeardAt: undefined });
+    if (begun.do !== 'note') throw new Error(begun.do);
+    expect(begun.note).toMatchObject({ kind: 'failover', isLost: true });
+    expect(begun.note.lostAt).toBeUndefined();
+    const world = {
+      ...lost,
+      place: { ...base.place, epoch: 2 },
+      note: begun.note,
+      transfer: { state: 'done', point: undefined } as const,
+    };
+    expect(planMove(world)).toMatchObject({
+      do: 'end',
+      diverged: ['east'],
+      end: {
+        message:
+          'restored from point 3 (FilesystemSnapshot), cut at 2026-11-25T02:59:30Z; when east was heard last is not known',
       },
     });
   });

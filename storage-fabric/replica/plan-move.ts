@@ -28,8 +28,8 @@ export interface MoveWorld {
   readonly isSourceLost: boolean;
   /** Whether that peer answers but has the volume no more. */
   readonly isDataLost: boolean;
-  /** When that peer was heard last, milliseconds since 1970. */
-  readonly sourceHeardAt: number;
+  /** When that peer was heard last, milliseconds since 1970; undefined where nobody knows. */
+  readonly sourceHeardAt: number | undefined;
   /** The mover under way for this move, if there is one. */
   readonly transfer:
     | { readonly state: 'running' }
@@ -99,6 +99,9 @@ const planWish = (world: MoveWorld, to: string): MoveAction => {
       `the volume has not been made at ${place.location} yet, so there is nothing to move: where it can't be made it is made elsewhere by itself`,
     );
   const target = targets.get(to);
+  // Right after a take-over nobody has answered yet: that is no reason to refuse.
+  const unheard = [to, place.location].find((peer) => targets.get(peer)?.isUnsure === true);
+  if (unheard !== undefined) return { do: 'wait', message: `peer ${unheard} has not answered yet` };
   const obstacle =
     whyNoCopyTo(to, target) ?? (target?.isUp === false ? unreachable(to) : undefined) ?? target?.closed;
   if (obstacle !== undefined) return refuse(obstacle.reason, obstacle.message);
@@ -189,12 +192,16 @@ const planFailover = (world: MoveWorld): MoveAction => {
       to: point.peer,
       stage: 'restore',
       startedAt: iso(world.now),
-      ...(isSourceLost ? { lostAt: iso(world.sourceHeardAt) } : {}),
+      ...(isSourceLost ? { isLost: true } : {}),
+      ...(isSourceLost && world.sourceHeardAt !== undefined ? { lostAt: iso(world.sourceHeardAt) } : {}),
       point,
       failures: 0,
     },
   };
 };
+
+/** Whether the volume went on without its peer, which so may have a tail of its own. Notes of earlier releases tell only when. */
+const wasLost = ({ isLost, lostAt }: MoveNote): boolean => isLost === true || lostAt !== undefined;
 
 const ended = (world: MoveWorld, note: MoveNote, ok: boolean, message: string): MoveAction => {
   const { place } = world;
@@ -206,7 +213,7 @@ const ended = (world: MoveWorld, note: MoveNote, ok: boolean, message: string): 
     do: 'end',
     location,
     diverged: ok
-      ? [...new Set([...place.diverged, ...(note.lostAt === undefined ? [] : [note.from])])].filter(
+      ? [...new Set([...place.diverged, ...(wasLost(note) ? [note.from] : [])])].filter(
           (peer) => peer !== note.to,
         )
       : place.diverged,
@@ -292,8 +299,10 @@ const planSalvage = (world: MoveWorld, note: MoveNote): MoveAction => {
 };
 
 /** When a point was cut; after a loss also how much of what the lost peer wrote it may lack. */
-const cutOf = ({ from, lostAt }: MoveNote, { cutAt }: RecoveryPoint): string => {
-  if (lostAt === undefined) return `cut at ${cutAt}`;
+const cutOf = (note: MoveNote, { cutAt }: RecoveryPoint): string => {
+  const { from, lostAt } = note;
+  if (!wasLost(note)) return `cut at ${cutAt}`;
+  if (lostAt === undefined) return `cut at ${cutAt}; when ${from} was heard last is not known`;
   const seconds = Math.max(0, Math.round((Date.parse(lostAt) - Date.parse(cutAt)) / 1000));
   return `cut at ${cutAt}, ${seconds} s before ${from} was heard last`;
 };

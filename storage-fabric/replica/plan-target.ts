@@ -6,6 +6,8 @@ import type { Peer } from '../../api/v1alpha1/peer.ts';
 /** What is known of a place, a peer or home, whose store may hold copies of a volume, or to which it may move. */
 export interface Target {
   readonly isUp: boolean;
+  /** Whether it does not answer but is not lost, or came back so lately that it has not said all: it is not known yet. */
+  readonly isUnsure?: boolean | undefined;
   /** Whether its link has been silent for so long that it is no hiccup. */
   readonly isLost?: boolean | undefined;
   readonly isPaused?: boolean | undefined;

@@ -23,6 +23,7 @@ import { moveEndOf, moveNoteOf, type MoveEnd, type MoveNote, type MoveProgress }
 import { lossText, planMove, type MoveWorld } from './plan-move.ts';
 import { listedPoints, salvageSince, withPoint } from './plan-points.ts';
 import { planReplica } from './plan-replica.ts';
+import { watchPlaces } from './place-loss.ts';
 import { openReplicas } from './replica-objects.ts';
 import { openTargets } from './targets.ts';
 import { createSequences } from './sequences.ts';
@@ -71,7 +72,8 @@ export const startReplicas = (
   const { names } = replicas;
   const transfers = createTransfers(links, clock, (volume) => queue.add(volume));
 
-  const targets = openTargets(home, links);
+  const places = watchPlaces(links, home.peers, clock, signal);
+  const targets = openTargets(home, links, places);
   const onChange = (volume: string): void => queue.add(volume);
   const books = openCopyBooks({ deps, links, targets, transfers, replicas, onChange }, signal);
   const numbers = createSequences(client, home, signal);
@@ -168,17 +170,18 @@ export const startReplicas = (
       allowBestEffort: replica?.spec.allowBestEffort ?? false,
       maxAgeSeconds: replica?.spec.maxAgeSeconds,
       targets: targets.of(claim.metadata.namespace ?? ''),
-      isSourceLost: targets.isLost(place.location),
+      isSourceLost: targets.state(place.location) === 'lost',
       isDataLost: isLostData(links.get(place.location)?.follow(VOLUME_STATUS).get(id)),
-      sourceHeardAt: clock.now().getTime() - (links.get(place.location)?.silenceMs() ?? 0),
+      sourceHeardAt: places.heardAt(place.location),
       transfer: note === undefined || isForeign ? undefined : transferFor(state, point),
       isBusy: (note !== undefined && isForeign) || transfers.isEnding(id),
       isAsking,
       lastSequence: numbers.last(id),
     };
     const action = planMove(world);
-    // A step that writes the placeholder itself says it with that write.
-    if (note === undefined && action.do !== 'note' && action.do !== 'refuse')
+    // A step that writes the placeholder itself says it with that write. What was said stays until it is known again.
+    const isKnown = targets.state(place.location) !== 'unsure';
+    if (note === undefined && isKnown && action.do !== 'note' && action.do !== 'refuse')
       await show(volume, STORAGE_ANNOTATIONS.loss, lossText(world, action));
     if (note !== undefined && state?.phase === 'running' && state.bytesTotal !== undefined)
       await showProgress(volume, { stage: note.stage, done: state.bytesDone ?? 0, total: state.bytesTotal });
@@ -305,8 +308,9 @@ export const startReplicas = (
     return times.length === 0 ? {} : { requeueAfterMs: Math.min(...times) };
   };
 
+  const all = (): void => home.ids().forEach((id) => queue.add(id));
+  places.onLoss(all);
   links.onLink((link) => {
-    const all = (): void => home.ids().forEach((id) => queue.add(id));
     link.onStateChange(all);
     link.follow(STORE).onChange(all);
     link.follow(VOLUME_STATUS).onChange((id) => (id === undefined ? all() : queue.add(id)));

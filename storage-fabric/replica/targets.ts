@@ -3,15 +3,16 @@ import type { Links } from '../../api/link.ts';
 import { HOME_PLACE } from '../../api/places.ts';
 import { STORE } from '../../api/storage-collections.ts';
 import type { HomeVolumes } from '../volumes/home-volumes.ts';
+import type { PlaceLoss, PlaceState } from './place-loss.ts';
 import { whyClosed, whyClosedAtHome, type Obstacle, type Target } from './plan-target.ts';
 
-/** Silence after which a peer counts as lost for its volumes; what may still write there is the fence's matter. */
-const LOST_MS = 8000;
+/** After a link came up its peer's words about its store and namespaces follow within this. */
+const SETTLING_MS = 5000;
 
 /** Places as volumes see them. */
 export interface Targets {
-  /** Whether a peer counts as lost for its volumes: also one that is no peer any more; not one that a person paused. */
-  isLost(place: string): boolean;
+  /** Whether a place answers, as volumes judge it: `lost` is also one that is no peer any more. */
+  state(place: string): PlaceState;
   /** Another number each time that its link came back or its store was told anew. */
   readonly revision: (place: string) => number;
   /** All places, by name, as they are for the volumes of a namespace. */
@@ -19,13 +20,7 @@ export interface Targets {
 }
 
 /** Reads them from the cache of Peers and from the links. */
-export const openTargets = (home: HomeVolumes, links: Links): Targets => {
-  const isLost = (place: string): boolean => {
-    const peer = home.peers.get(undefined, place);
-    const link = links.get(place);
-    if (link === undefined) return peer === undefined;
-    return peer?.spec.paused !== true && !link.isUp() && link.silenceMs() > LOST_MS;
-  };
+export const openTargets = (home: HomeVolumes, links: Links, places: PlaceLoss): Targets => {
   const revisions = new Map<string, number>();
   const revision: Targets['revision'] = (place) => revisions.get(place) ?? 0;
   links.onLink((link) => {
@@ -44,9 +39,13 @@ export const openTargets = (home: HomeVolumes, links: Links): Targets => {
   const targetOf = (place: string, isPaused: boolean, closed: Obstacle | undefined): Target => {
     const link = links.get(place);
     const store = link?.follow(STORE).get('store');
+    const state = places.state(place);
+    const isSettling =
+      (places.upForMs(place) ?? Infinity) < SETTLING_MS && link?.follow(STORE).isComplete() !== true;
     return {
       isUp: link?.isUp() ?? false,
-      isLost: isLost(place),
+      isUnsure: state === 'unsure' || isSettling,
+      isLost: state === 'lost',
       isPaused,
       hasStore: store?.ready === true,
       revision: revision(place),
@@ -55,7 +54,7 @@ export const openTargets = (home: HomeVolumes, links: Links): Targets => {
     };
   };
   return {
-    isLost,
+    state: (place) => places.state(place),
     revision,
     of: (namespace) =>
       new Map([

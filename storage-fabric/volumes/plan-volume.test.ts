@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import type { Node } from '../../runtime/kube/types.ts';
 import { planPeerVolume, type PeerVolumeWorld } from './plan-peer-volume.ts';
-import { planVolume, type VolumeWorld } from './plan-volume.ts';
+import { planVolume, type VolumeStatusItem, type VolumeWorld } from './plan-volume.ts';
 import { SELECTED_NODE } from '../../api/unmade-volume.ts';
 
 const ID = 'v0123456789abcdef';
@@ -58,6 +58,29 @@ const world = (more: Partial<VolumeWorld> = {}): VolumeWorld => ({
 });
 
 describe('planVolume', () => {
+  it('says of a volume that holds something never that it is to be made, whatever is heard', () => {
+    const at = (told: [string, VolumeStatusItem][], conditions: unknown[] = []) =>
+      planVolume(
+        world({
+          claim: { ...claim(), status: { phase: 'Bound', conditions } } as PersistentVolumeClaim,
+          volume: volume({ 'fluvia.dev/location': 'east' }),
+          told: new Map(told),
+        }),
+      ).condition;
+    const said = { type: 'fluvia.dev/Volume', status: 'True', reason: 'AtPeer' };
+    // a leader that has just begun: what the one before said stays
+    expect(at([], [said])).toBeUndefined();
+    expect(at([])).toMatchObject({ reason: 'NotHeard' });
+    expect(at([], [{ ...said, status: 'False', reason: 'Moving' }])).toMatchObject({ reason: 'NotHeard' });
+    const pending = { uid: 'u', phase: 'Pending', reason: 'NoTwin', message: 'no twin' } as const;
+    expect(at([['east', pending]], [said])).toEqual({
+      status: 'False',
+      reason: 'NoTwin',
+      message: 'it is at peer east, which has it not ready: no twin',
+    });
+    expect(at([['east', { uid: 'u', phase: 'Bound' }]])).toMatchObject({ reason: 'AtPeer' });
+  });
+
   it('labels first, and makes the placeholder once the label is seen', () => {
     const first = planVolume(world({ claim: claim('e2') }));
     expect(first).toMatchObject({ label: ['e1', 'e2'], create: undefined });

@@ -2,7 +2,12 @@ import { LABELS } from '../../api/labels.ts';
 import type { ItemOf } from '../../api/link.ts';
 import type { VOLUME_STATUS, VOLUMES } from '../../api/storage-collections.ts';
 import { HOME_PLACE } from '../../api/places.ts';
-import { STORAGE_ANNOTATIONS, STORAGE_CLASS, volumeNodeLabel } from '../../api/storage-names.ts';
+import {
+  STORAGE_ANNOTATIONS,
+  STORAGE_CLASS,
+  VOLUME_CONDITION,
+  volumeNodeLabel,
+} from '../../api/storage-names.ts';
 import { anewOf, isMade, refusalsOf, SELECTED_NODE, type Refusals } from '../../api/unmade-volume.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import type { Node } from '../../runtime/kube/types.ts';
@@ -241,6 +246,10 @@ export const isLostData = (told: VolumeStatusItem | undefined): boolean =>
 const placeText = (place: string): string => (place === HOME_PLACE ? 'this cluster' : `peer ${place}`);
 const atPlace = (place: string): string => `${place === HOME_PLACE ? 'in' : 'at'} ${placeText(place)}`;
 
+/** Reason of the condition of a volume that was made and of which its place says nothing. */
+const NOT_HEARD = 'NotHeard';
+type ClaimCondition = NonNullable<NonNullable<PersistentVolumeClaim['status']>['conditions']>[number];
+
 /** Reason of the condition of a volume that goes from where it was never made to where it will be. */
 export const PLACED_ANEW = 'PlacedAnew';
 /** What a place's refusal means for pods that wait there. */
@@ -260,10 +269,27 @@ const newCondition = (location: string, told: VolumeStatusItem | undefined): Vol
   };
 };
 
+/** Of a volume that holds something while its place does not say how it is: it is not made again, whatever is not heard. */
+const unheardCondition = (
+  location: string,
+  told: VolumeStatusItem | undefined,
+  said: ClaimCondition | undefined,
+): VolumePlan['condition'] => {
+  if (told?.reason !== undefined) {
+    const message = `it is ${atPlace(location)}, which has it not ready: ${told.message ?? told.reason}`;
+    return { status: 'False', reason: told.reason, message };
+  }
+  // A leader that has just begun hears it soon, or finds its place lost: what the one before said stays until then.
+  if (said?.status === 'True') return undefined;
+  const message = `it is ${atPlace(location)}, which has not said yet how it is`;
+  return { status: 'False', reason: NOT_HEARD, message };
+};
+
 const conditionOf = (
   place: VolumePlace,
   told: VolumeStatusItem | undefined,
   loss: string | undefined,
+  said: ClaimCondition | undefined,
 ): VolumePlan['condition'] => {
   if (place.anew !== undefined) {
     const why = place.refused[place.location]?.message;
@@ -280,6 +306,8 @@ const conditionOf = (
     };
   if (loss !== undefined)
     return { status: 'False', reason: isLostData(told) ? LOST : 'PeerLost', message: loss };
+  if (place.isMade && told?.phase !== 'Bound' && told?.phase !== 'Failed')
+    return unheardCondition(place.location, told, said);
   if (told?.phase !== 'Bound') {
     const condition = newCondition(place.location, told);
     const isRefused = place.refused[place.location] !== undefined && condition !== undefined;
@@ -434,7 +462,12 @@ const planPlaced = (world: VolumeWorld, volume: PersistentVolume): VolumePlan =>
     condition:
       world.claim === undefined
         ? undefined
-        : conditionOf(place, told, volume.metadata.annotations?.[STORAGE_ANNOTATIONS.loss]),
+        : conditionOf(
+            place,
+            told,
+            volume.metadata.annotations?.[STORAGE_ANNOTATIONS.loss],
+            world.claim.status?.conditions?.find(({ type }) => type === VOLUME_CONDITION),
+          ),
   };
 };
 

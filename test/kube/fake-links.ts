@@ -48,6 +48,8 @@ export interface FakePeer {
   sent<S extends z.ZodType>(collection: Collection<S>): Box<z.infer<S>>;
   tell<S extends z.ZodType>(collection: Collection<S>): Box<z.infer<S>>;
   setUp(up: boolean): void;
+  /** A process that has just begun has not heard a peer that is down. */
+  setUnheard(): void;
   serve(handler: (request: ContainerStreamRequest) => ContainerStreamResponse): void;
 }
 
@@ -61,13 +63,14 @@ export const createFakePeer = (peer: string, clusterID: string, signal: AbortSig
   };
   const states = new Set<() => void>();
   let isUp = true;
+  let wasHeard = true;
   let handler: ((request: ContainerStreamRequest) => ContainerStreamResponse) | undefined;
   const link: PeerLink = {
     peer,
     clusterID,
     signal,
     isUp: () => isUp,
-    silenceMs: () => (isUp ? 0 : 60_000),
+    silenceMs: () => (isUp ? 0 : wasHeard ? 60_000 : Infinity),
     onStateChange: (listener) => {
       states.add(listener);
       return () => states.delete(listener);
@@ -105,7 +108,11 @@ export const createFakePeer = (peer: string, clusterID: string, signal: AbortSig
       box(`told ${collection.name}`) as Box<z.infer<S>>,
     setUp: (up) => {
       isUp = up;
+      wasHeard ||= up;
       for (const listener of states) listener();
+    },
+    setUnheard: () => {
+      wasHeard = false;
     },
     serve: (next) => {
       handler = next;

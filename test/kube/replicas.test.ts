@@ -18,7 +18,7 @@ import { startStorage } from '../../storage-fabric/start.ts';
 import { volumeIdOf } from '../../storage-fabric/volumes/volume-id.ts';
 import { fastClock } from '../support/fast-clock.ts';
 import { createFakeLinks, type FakePeer } from './fake-links.ts';
-import { VIEW } from './provider-setup.ts';
+import { PEER, VIEW } from './provider-setup.ts';
 import { IDS, setUpStorage, until, type StorageStage } from './storage-stage.ts';
 
 /**
@@ -26,6 +26,8 @@ import { IDS, setUpStorage, until, type StorageStage } from './storage-stage.ts'
  * ends are in memory. Told in order.
  */
 const REPLICA = resources.fluviaResource('VolumeReplica', 'volumereplicas', true);
+/** When the leader before heard a peer last. */
+const LAST_HEARD = '2026-11-25T02:59:42.000Z';
 /** Intervals and back-offs are short ones here. */
 const clock = fastClock(4, true);
 let stage: StorageStage;
@@ -103,6 +105,7 @@ beforeAll(async () => {
     peer.tell(VOLUMES).complete = true;
     peer.tell(TRANSFERS).complete = true;
     peer.tell(STORE).set('store', store(peer.link.peer));
+    peer.tell(STORE).complete = true;
   }
   await stage.admin.create(VIEW, {
     metadata: { name: 'west' },
@@ -287,8 +290,31 @@ describe('a failover', () => {
     await new Promise((resolve) => setTimeout(resolve, 4000));
     // db-1 may still write
     expect((await placeholder())?.metadata.annotations?.['fluvia.dev/move']).toBeUndefined();
+    const said = async () => (await stage.claimOf('db'))?.status?.conditions?.map(({ reason }) => reason);
+    await until('it is said', async () => (await said())?.includes('PeerLost') === true);
+    // the next leader never heard west, nor what west says of the volume
+    west.setUnheard();
+    for (const key of west.tell(VOLUME_STATUS).items.keys()) west.tell(VOLUME_STATUS).delete(key);
+    await stage.admin.patch(
+      PEER,
+      'west',
+      undefined,
+      { status: { link: { state: 'Down', since: LAST_HEARD, lastHeardAt: LAST_HEARD } } },
+      { type: 'merge', subresource: 'status' },
+    );
+    await lead();
     await stage.removePod('db-1');
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    // a take-over is no loss: west has time to answer, and what was said stays
+    expect((await placeholder())?.metadata.annotations?.['fluvia.dev/move']).toBeUndefined();
+    expect(await said()).toContain('PeerLost');
     const [restore, wanted] = await grant(east, east, 'restore');
+    expect(
+      JSON.parse((await placeholder())?.metadata.annotations?.['fluvia.dev/move'] ?? '{}'),
+    ).toMatchObject({
+      isLost: true,
+      lostAt: LAST_HEARD,
+    });
     expect(wanted).toMatchObject({ epoch: 3, sequence: order.sequence });
     await finish(east, east, restore, { phase: 'Succeeded' });
     await until(
