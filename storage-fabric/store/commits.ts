@@ -1,8 +1,8 @@
 /** Commit records: a copy is a recovery point once its record was written, which happens at most once. */
 import { CommitRecord } from '../../api/commit-record.ts';
 import { ERROR_CODES, FluviaError } from '../../api/errors.ts';
+import { objectKey, snapshotsPrefix } from './keys.ts';
 import type { ObjectStore } from './object-store.ts';
-import { objectKey } from './plan-access.ts';
 
 /** Most bytes of a record. */
 export const COMMIT_BYTES = 8192;
@@ -22,8 +22,8 @@ export const readSmall = async (store: ObjectStore, key: string, limit: number):
   return Buffer.concat(chunks);
 };
 
-const snapshotExists = async (store: ObjectStore, root: string, id: string): Promise<boolean> => {
-  for await (const _ of store.list(`${root}/snapshots/${id}`)) return true;
+const snapshotExists = async (store: ObjectStore, prefix: string): Promise<boolean> => {
+  for await (const _ of store.list(prefix)) return true;
   return false;
 };
 
@@ -55,7 +55,7 @@ export const writeCommit = async (store: ObjectStore, place: CommitPlace, body: 
   if (record.volume !== volume || record.epoch !== epoch || record.sequence !== sequence) {
     throw badInput('the commit record names another volume, epoch or sequence than its path');
   }
-  if (!(await snapshotExists(store, `${tenant}/${volume}`, record.snapshotID))) {
+  if (!(await snapshotExists(store, snapshotsPrefix(tenant, volume, record.snapshotID)))) {
     throw new FluviaError(ERROR_CODES.NOT_FOUND, `snapshot ${record.snapshotID} is not in the store`);
   }
   const key = objectKey({ tenant, volume, target: { kind: 'commit', epoch, sequence } });

@@ -47,6 +47,8 @@ export interface FrontClient {
   deleteCommit(path: string, epoch: number, sequence: number): Promise<void>;
   /** With a control token: ends another token before its time. */
   revoke(tenant: string, id: string): Promise<void>;
+  /** With a control token: ends all tokens that the tenant was given before the control token. */
+  revokeAll(tenant: string): Promise<void>;
   /** Reads a small file of the repository, e.g. `config`; undefined when it isn't there. */
   readFile(path: string, name: string): Promise<Buffer | undefined>;
   /** Writes one. A config is written once: FORBIDDEN when there is one. */
@@ -148,6 +150,9 @@ export const createFrontClient = (access: FrontAccess): FrontClient => {
     },
     revoke: async (tenant, id) => {
       await call('DELETE', `/${tenant}/-/fluvia/tokens/${id}`);
+    },
+    revokeAll: async (tenant) => {
+      await call('DELETE', `/${tenant}/-/fluvia/tokens/`);
     },
     readFile: async (path, name) => {
       try {

@@ -1,7 +1,8 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ERROR_CODES } from '../../api/errors.ts';
-import { BLOB_TYPES, decideAccess, objectKey, parsePath, type Holder, type Place } from './plan-access.ts';
+import { objectKey } from './keys.ts';
+import { BLOB_TYPES, decideAccess, parsePath, type Holder, type Place } from './plan-access.ts';
 
 const TENANT = 'abcdefghijklmnopqrstuvwxyz';
 const VOLUME = 'v0123456789abcdef';
@@ -73,7 +74,7 @@ describe('paths of the store', () => {
         const key = objectKey(found);
         expect(key.split('/').some((part) => part === '..' || part === '.')).toBe(false);
         expect(key).not.toContain('//');
-        const isToken = found.target.kind === 'token';
+        const isToken = found.target.kind === 'token' || found.target.kind === 'tokens';
         expect(
           key.startsWith(isToken ? `${found.tenant}/revoked/` : `${found.tenant}/${found.volume}/`),
         ).toBe(true);
@@ -119,14 +120,17 @@ describe('access to the store', () => {
     expect(outcome(method, at(rest), holder(kind))).toBe(wanted);
   });
 
-  it('lets nobody revoke but the leader', () => {
-    const token = place(`/${TENANT}/-/fluvia/tokens/${'0'.repeat(32)}`);
-    expect(outcome('DELETE', token, { ...holder('control'), volume: '-' })).toBe('revoke');
-    expect(outcome('DELETE', token, holder('maintain'))).toBe(FORBIDDEN);
-    expect(outcome('DELETE', token, { ...holder('control'), volume: '-', tenant: 'b'.repeat(26) })).toBe(
-      FORBIDDEN,
-    );
-  });
+  it.each([`/${TENANT}/-/fluvia/tokens/${'0'.repeat(32)}`, `/${TENANT}/-/fluvia/tokens/`])(
+    'lets nobody revoke %s but the leader',
+    (path) => {
+      const token = place(path);
+      expect(outcome('DELETE', token, { ...holder('control'), volume: '-' })).toBe('revoke');
+      expect(outcome('DELETE', token, holder('maintain'))).toBe(FORBIDDEN);
+      expect(outcome('DELETE', token, { ...holder('control'), volume: '-', tenant: 'b'.repeat(26) })).toBe(
+        FORBIDDEN,
+      );
+    },
+  );
 
   const methods = fc.constantFrom('GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS');
   const targets = fc.oneof(

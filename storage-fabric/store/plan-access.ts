@@ -11,7 +11,9 @@ export type Target =
   | { readonly kind: 'list'; readonly type: BlobType }
   | { readonly kind: 'blob'; readonly type: BlobType; readonly name: string }
   | { readonly kind: 'commit'; readonly epoch: number; readonly sequence: number }
-  | { readonly kind: 'token'; readonly id: string };
+  | { readonly kind: 'token'; readonly id: string }
+  /** All tokens of the tenant. */
+  | { readonly kind: 'tokens' };
 
 export interface Place {
   readonly tenant: string;
@@ -21,7 +23,7 @@ export interface Place {
 }
 
 const ROOT = /^\/([0-9a-z]{26})\/(v[0-9a-f]{16})\/(.*)$/;
-const TOKEN = /^\/([0-9a-z]{26})\/-\/fluvia\/tokens\/([0-9a-f]{32})$/;
+const TOKEN = /^\/([0-9a-z]{26})\/-\/fluvia\/tokens\/([0-9a-f]{32})?$/;
 const BLOB = /^(data|index|keys|locks|snapshots)\/(?:([0-9a-f]{64}))?$/;
 const COMMIT = /^fluvia\/commits\/(0|[1-9]\d{0,14})-(0|[1-9]\d{0,14})\.json$/;
 const PLAIN: Readonly<Record<string, Target>> = {
@@ -37,9 +39,13 @@ const PLAIN: Readonly<Record<string, Target>> = {
  * normalised: a path with an escape, a dot segment or a doubled slash names nothing.
  */
 export const parsePath = (path: string): Place | undefined => {
-  const token = TOKEN.exec(path);
-  if (token?.[1] !== undefined && token[2] !== undefined) {
-    return { tenant: token[1], volume: '-', target: { kind: 'token', id: token[2] } };
+  const [, owner, id] = TOKEN.exec(path) ?? [];
+  if (owner !== undefined) {
+    return {
+      tenant: owner,
+      volume: '-',
+      target: id === undefined ? { kind: 'tokens' } : { kind: 'token', id },
+    };
   }
   const [, tenant, volume, rest] = ROOT.exec(path) ?? [];
   if (tenant === undefined || volume === undefined || rest === undefined) return undefined;
@@ -57,31 +63,6 @@ export const parsePath = (path: string): Place | undefined => {
   const [, epoch, sequence] = COMMIT.exec(rest) ?? [];
   if (epoch === undefined || sequence === undefined) return undefined;
   return { tenant, volume, target: { kind: 'commit', epoch: Number(epoch), sequence: Number(sequence) } };
-};
-
-/** Key of the object behind a place, in restic's own layout, so that restic can read the bucket without Fluvia. */
-export const objectKey = ({ tenant, volume, target }: Place): string => {
-  const root = `${tenant}/${volume}`;
-  switch (target.kind) {
-    case 'blob': {
-      const folder = target.type === 'data' ? `data/${target.name.slice(0, 2)}` : target.type;
-      return `${root}/${folder}/${target.name}`;
-    }
-    case 'list':
-      return `${root}/${target.type}/`;
-    case 'config':
-      return `${root}/config`;
-    case 'commit':
-      return `${root}/fluvia/commits/${target.epoch}-${target.sequence}.json`;
-    case 'commits':
-      return `${root}/fluvia/commits/`;
-    case 'epoch':
-      return `${root}/fluvia/epoch.json`;
-    case 'token':
-      return `${tenant}/revoked/${target.id}.json`;
-    default:
-      return `${root}/`;
-  }
 };
 
 export type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE';
@@ -109,7 +90,7 @@ const refuse = (status: number, code: ErrorCode, message: string): Decision => (
 });
 
 const actionOf = (method: string, { kind }: Target): Action | undefined => {
-  if (kind === 'token') return method === 'DELETE' ? 'revoke' : undefined;
+  if (kind === 'token' || kind === 'tokens') return method === 'DELETE' ? 'revoke' : undefined;
   if (kind === 'epoch' && method === 'PUT') return 'raise';
   if (method === 'GET' || method === 'HEAD') return kind === 'repository' ? undefined : 'read';
   if (kind === 'repository') return method === 'POST' ? 'create' : undefined;

@@ -43,9 +43,10 @@ export const startRecordController = (
       };
     // the tenant is who asks
     const tenant = link.clusterID;
-    const expires = Math.floor(clock.now().getTime() / 1000) + TOKEN_SECONDS;
+    const issued = clock.now().getTime();
+    const expires = Math.floor(issued / 1000) + TOKEN_SECONDS;
     const id = randomBytes(16).toString('hex');
-    const token = signToken(key, { tenant, volume, kind: 'read', epoch, expires, id });
+    const token = signToken(key, { tenant, volume, kind: 'read', epoch, expires, issued, id });
     const { address, port, caCertificate, serverName } = item;
     const front = createFrontClient({ address, port, caCertificate, serverName, token });
     try {

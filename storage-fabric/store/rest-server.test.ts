@@ -23,6 +23,7 @@ const tokenOf = (kind: 'append' | 'maintain'): string =>
     kind,
     epoch: 1,
     expires: Math.floor(Date.now() / 1000) + 600,
+    issued: Date.now(),
     id: (kind === 'append' ? 'a' : 'b').repeat(32),
   });
 const TOKEN = tokenOf('append');

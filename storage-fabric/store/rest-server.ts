@@ -12,8 +12,9 @@ import type { Metrics } from '../../runtime/metrics.ts';
 import { COMMIT_BYTES, listCommits, readSmall, writeCommit } from './commits.ts';
 import { feed, hasLeft } from './feed.ts';
 import { parseAuthorization, parseRange } from './http-headers.ts';
+import { baseName, objectKey } from './keys.ts';
 import type { ObjectStore } from './object-store.ts';
-import { decideAccess, objectKey, parsePath, type Action, type Place } from './plan-access.ts';
+import { decideAccess, parsePath, type Action, type Place } from './plan-access.ts';
 import type { RateLimit } from './rate-limit.ts';
 import { createRevocations } from './revocations.ts';
 import { verifyToken, type TokenClaims } from './tokens.ts';
@@ -93,7 +94,7 @@ interface Call {
 export const createFront = (options: FrontOptions): RequestHandler => {
   const { store, clock, log, metrics } = options;
   const volumes = createVolumes(store);
-  const revocations = createRevocations(store);
+  const revocations = createRevocations(store, clock);
   const bytes = metrics.counter('fluvia_store_bytes_total', 'Bytes of bodies that crossed the store front.');
   const requests = metrics.counter('fluvia_store_requests_total', 'Requests to the store front.');
 
@@ -248,7 +249,7 @@ export const createFront = (options: FrontOptions): RequestHandler => {
   const sendList = async ({ request, response, place }: Call): Promise<void> => {
     const files: { name: string; size: number }[] = [];
     for await (const { key, size } of store.list(objectKey(place))) {
-      files.push({ name: key.slice(key.lastIndexOf('/') + 1), size });
+      files.push({ name: baseName(key), size });
     }
     if ((request.headers.accept ?? '').includes(V2)) json(response, files, V2);
     else {
@@ -338,7 +339,7 @@ export const createFront = (options: FrontOptions): RequestHandler => {
     const now = clock.now();
     const token = parseAuthorization(request.headers.authorization);
     const claims = token === undefined ? undefined : verifyToken(options.tokenKey(), token, now);
-    if (claims === undefined || (await revocations.isRevoked(claims.tenant, claims.id))) {
+    if (claims === undefined || (await revocations.isRevoked(claims))) {
       response
         .writeHead(401, { 'www-authenticate': 'Basic realm="fluvia-store"', connection: 'close' })
         .end('a valid token of this store is needed\n');
@@ -362,8 +363,10 @@ export const createFront = (options: FrontOptions): RequestHandler => {
         throw new FluviaError(decision.code, decision.message, { kind: 'terminal' });
       }
       const call: Call = { request, response, place, claims, action: decision.action };
-      if (decision.action === 'revoke' && place.target.kind === 'token') {
-        await revocations.revoke(place.tenant, place.target.id, now);
+      if (decision.action === 'revoke') {
+        if (place.target.kind === 'token') await revocations.revoke(place.tenant, place.target.id);
+        // by the clock that issued them: what is given after this was asked for is good
+        else await revocations.revokeAll(place.tenant, claims.issued);
         response.writeHead(200).end();
       } else if (volume !== undefined) await act(call, volume);
     } catch (error) {

@@ -20,6 +20,7 @@ const claims: TokenClaims = {
   kind: 'append',
   epoch: 7,
   expires: now.getTime() / 1000 + 60,
+  issued: now.getTime(),
   id: 'a'.repeat(32),
 };
 

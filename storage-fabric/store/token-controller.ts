@@ -50,7 +50,8 @@ export const startTokenController = (
     const key = store.tokenKey();
     if (key === undefined) throw new FluviaError(ERROR_CODES.UNREACHABLE, "the store's key is not there yet");
     const { volume, kind, epoch, lifetimeSeconds, attempt } = request;
-    const expires = Math.floor(clock.now().getTime() / 1000) + lifetimeSeconds;
+    const issued = clock.now().getTime();
+    const expires = Math.floor(issued / 1000) + lifetimeSeconds;
     // the tenant is who asks, never what it asks for
     const tenant = link.clusterID;
     const token = signToken(key, {
@@ -59,6 +60,7 @@ export const startTokenController = (
       kind,
       epoch,
       expires,
+      issued,
       id: tokenId(key, tenant, id, attempt),
     });
     const path = `/${tenant}/${volume}/`;

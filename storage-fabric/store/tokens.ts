@@ -21,6 +21,8 @@ const TokenClaims = z.strictObject({
   epoch: z.number().int().min(0),
   /** Seconds since 1970. */
   expires: z.number().int(),
+  /** Milliseconds since 1970: a tenant's tokens are revoked all together by when they were issued. */
+  issued: z.number().int().min(0).default(0),
   id: z.string().regex(/^[0-9a-f]{32}$/),
 });
 /** What a token says. */
@@ -33,8 +35,8 @@ const signatureOf = (key: Buffer, payload: string): Buffer =>
 
 /** Makes a token, at most 512 characters. A secret. */
 export const signToken = (key: Buffer, claims: TokenClaims): string => {
-  const { tenant, volume, kind, epoch, expires, id } = claims;
-  const payload = Buffer.from(JSON.stringify([tenant, volume, kind, epoch, expires, id])).toString(
+  const { tenant, volume, kind, epoch, expires, id, issued } = claims;
+  const payload = Buffer.from(JSON.stringify([tenant, volume, kind, epoch, expires, id, issued])).toString(
     'base64url',
   );
   return `${PREFIX}.${payload}.${signatureOf(key, payload).toString('base64url')}`;
@@ -49,10 +51,10 @@ export const verifyToken = (key: Buffer, token: string, now: Date): TokenClaims 
   const given = Buffer.from(signature, 'base64url');
   const wanted = signatureOf(key, payload);
   if (given.length !== wanted.length || !timingSafeEqual(given, wanted)) return undefined;
-  const [tenant, volume, kind, epoch, expires, id] = JSON.parse(
+  const [tenant, volume, kind, epoch, expires, id, issued] = JSON.parse(
     Buffer.from(payload, 'base64url').toString(),
   ) as unknown[];
-  const claims = TokenClaims.safeParse({ tenant, volume, kind, epoch, expires, id });
+  const claims = TokenClaims.safeParse({ tenant, volume, kind, epoch, expires, id, issued });
   return claims.success && claims.data.expires * 1000 > now.getTime() ? claims.data : undefined;
 };
 
@@ -71,5 +73,6 @@ export const controlToken = (key: Buffer, tenant: string, now: Date): string =>
     kind: 'control',
     epoch: 0,
     expires: Math.floor(now.getTime() / 1000) + 60,
+    issued: now.getTime(),
     id: '0'.repeat(32),
   });

@@ -1,7 +1,7 @@
 /** What the front knows of a volume: its epoch (kept in the store), who is writing, and the bytes that crossed. */
 import { ERROR_CODES, FluviaError } from '../../api/errors.ts';
+import { isMarker, objectKey, volumePrefix } from './keys.ts';
 import type { ObjectStore } from './object-store.ts';
-import { objectKey } from './plan-access.ts';
 
 /** Bytes that crossed the network since the front started; `stored` is what lies in the store. */
 export interface Usage {
@@ -77,7 +77,9 @@ export const openVolume = async (
   const writers = new Map<symbol, { epoch: number; stop: AbortController; ended: Promise<void> }>();
   const usage: Usage = { received: 0, sent: 0, stored: 0 };
   let epoch = (await readMarker(store, key))?.epoch ?? 0;
-  for await (const { size } of store.list(`${tenant}/${volume}/`)) usage.stored += size;
+  for await (const { key: one, size } of store.list(volumePrefix(tenant, volume))) {
+    if (!isMarker(one)) usage.stored += size;
+  }
 
   const stopOlder = async (): Promise<void> => {
     const older = [...writers.values()].filter((writer) => writer.epoch < epoch);

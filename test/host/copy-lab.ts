@@ -176,6 +176,7 @@ export const startCopyLab = async (options: CopyLabOptions): Promise<CopyLab> =>
       kind,
       epoch,
       expires: Math.floor(Date.now() / 1000) + 7200,
+      issued: Date.now(),
       id: tokenId(key, TENANT, request, 0),
     });
   const objects = async (prefix: string): Promise<readonly string[]> => {

@@ -114,6 +114,7 @@ export const startStoreLab = async (options: { readonly diskBytes?: number } = {
         kind,
         epoch,
         expires: Math.floor(Date.now() / 1000) + 600,
+        issued: Date.now(),
         id: tokenId(key, TENANT, name, 0),
       }),
     restic: (front, volume, token, resticArgs) =>
