@@ -8,6 +8,7 @@ import { systemClock } from '../runtime/clock.ts';
 import { createLogger } from '../runtime/log.ts';
 import { createMetrics, processMetrics } from '../runtime/metrics.ts';
 import { installShutdown } from '../runtime/shutdown.ts';
+import { tenantQuota } from '../storage-fabric/store/plan-quota.ts';
 import { runStore } from '../storage-fabric/store/run.ts';
 import { required } from './environment.ts';
 import { startHealthServer } from './health-server.ts';
@@ -33,6 +34,10 @@ const main = async (): Promise<void> => {
   let waitingFor: string | undefined = 'the object store was not asked yet';
   await startHealthServer({ port: PORTS.metrics, metrics, notReadyBecause: () => waitingFor }, signal);
   const quotaBytes = optionalBytes('FLUVIA_STORE_QUOTA_BYTES');
+  const tenantQuotaBytes = tenantQuota(
+    optionalBytes('FLUVIA_STORE_TENANT_QUOTA_BYTES'),
+    optionalBytes('FLUVIA_STORE_SIZE_BYTES'),
+  );
   const bytesPerSecond = optionalBytes('FLUVIA_STORE_BYTES_PER_SECOND');
   const region = process.env['FLUVIA_S3_REGION'];
   const running = runStore(
@@ -48,6 +53,7 @@ const main = async (): Promise<void> => {
       keysFolder: required('FLUVIA_STORE_KEYS'),
       port: PORTS.store,
       ...(quotaBytes === undefined ? {} : { quotaBytes }),
+      tenantQuotaBytes,
       ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
       clock: systemClock,
       log,

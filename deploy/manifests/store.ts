@@ -1,4 +1,5 @@
 import { NAMES, PORTS, SYSTEM_NAMESPACE } from '../../api/labels.ts';
+import { parseQuantity } from '../../api/quantity.ts';
 import type { KubeObject } from '../../runtime/kube/types.ts';
 import { fieldEnv, meta, realLinuxNodes, selectorOf } from './common.ts';
 import { UNPRIVILEGED_UID } from './controller.ts';
@@ -68,6 +69,10 @@ const frontDeployment = (image: string, { secretName, embedded }: ObjectStoreOpt
           secretEnv('FLUVIA_S3_SECRET_KEY', secretName, 'secretKey'),
           secretEnv('FLUVIA_S3_REGION', secretName, 'region', true),
           ...(embedded === undefined ? [] : [{ name: 'FLUVIA_S3_MAKE_BUCKET', value: 'true' }]),
+          // what a peer may take of it, unless FLUVIA_STORE_TENANT_QUOTA_BYTES says so
+          ...(embedded?.size === undefined
+            ? []
+            : [{ name: 'FLUVIA_STORE_SIZE_BYTES', value: String(Math.floor(parseQuantity(embedded.size))) }]),
         ],
         ports: [
           { name: 'store', containerPort: PORTS.store, protocol: 'TCP' },

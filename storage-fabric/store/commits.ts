@@ -36,11 +36,11 @@ export interface CommitPlace {
 }
 
 /**
- * Writes a record if there is none. The same record again is no error, so that a mover may repeat itself. Throws
+ * Writes a record if there is none; returns whether there was none. The same record again is no error, so that a mover may repeat itself. Throws
  * BAD_INPUT for one that doesn't fit its place, NOT_FOUND when its snapshot isn't in the store, CONFLICT when another
  * record is there.
  */
-export const writeCommit = async (store: ObjectStore, place: CommitPlace, body: Buffer): Promise<void> => {
+export const writeCommit = async (store: ObjectStore, place: CommitPlace, body: Buffer): Promise<boolean> => {
   const { tenant, volume, epoch, sequence } = place;
   let json: unknown;
   try {
@@ -60,8 +60,8 @@ export const writeCommit = async (store: ObjectStore, place: CommitPlace, body: 
   }
   const key = objectKey({ tenant, volume, target: { kind: 'commit', epoch, sequence } });
   const text = Buffer.from(`${JSON.stringify(record)}\n`);
-  if (await store.putSmall(key, text, { ifAbsent: true })) return;
-  if ((await readSmall(store, key, COMMIT_BYTES)).equals(text)) return;
+  if (await store.putSmall(key, text, { ifAbsent: true })) return true;
+  if ((await readSmall(store, key, COMMIT_BYTES)).equals(text)) return false;
   throw new FluviaError(ERROR_CODES.CONFLICT, `another commit ${epoch}-${sequence} of ${volume} is there`, {
     kind: 'terminal',
   });

@@ -26,6 +26,8 @@ export const feed = async (
     }
   };
   request.once('close', onClose);
+  // it may have left while this waited for its turn: it closes only once
+  onClose();
   let last = request.pipe(first);
   for (const next of others) last = last.pipe(next);
   try {

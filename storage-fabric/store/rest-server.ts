@@ -13,13 +13,15 @@ import { COMMIT_BYTES, listCommits, readSmall, writeCommit } from './commits.ts'
 import { feed, hasLeft } from './feed.ts';
 import { parseAuthorization, parseRange } from './http-headers.ts';
 import { baseName, objectKey } from './keys.ts';
+import { createKeyLock } from './key-lock.ts';
+import { createLedger, type Reservation } from './ledger.ts';
 import type { ObjectStore } from './object-store.ts';
-import { decideAccess, parsePath, type Action, type Place } from './plan-access.ts';
+import { decideAccess, parsePath, type Action, type BlobType, type Place } from './plan-access.ts';
 import type { RateLimit } from './rate-limit.ts';
 import { createRevocations } from './revocations.ts';
 import { verifyToken, type TokenClaims } from './tokens.ts';
 import { verifiedBody } from './verified-body.ts';
-import { createVolumes, type VolumeState } from './volume-state.ts';
+import { createVolumes, type HeldVolume, type VolumeState, type Writing } from './volume-state.ts';
 
 /** What a front is made of. */
 export interface FrontOptions {
@@ -28,6 +30,8 @@ export interface FrontOptions {
   readonly tokenKey: () => Buffer;
   /** Most bytes that one volume may take; unlimited when missing. */
   readonly quotaBytes?: number;
+  /** Most bytes that all volumes of one tenant may take together; unlimited when missing. */
+  readonly tenantQuotaBytes?: number;
   readonly rateLimit?: RateLimit;
   readonly clock: Clock;
   readonly log: Logger;
@@ -38,10 +42,17 @@ export type RequestHandler = (request: IncomingMessage, response: ServerResponse
 
 const MAX_DATA_BYTES = 256 * 2 ** 20;
 const MAX_META_BYTES = 64 * 2 ** 20;
+/** Also of a lock and a key: restic's have a few hundred. */
 const MAX_CONFIG_BYTES = 65_536;
+const MAX_BYTES: Readonly<Record<BlobType, number>> = {
+  data: MAX_DATA_BYTES,
+  index: MAX_META_BYTES,
+  snapshots: MAX_META_BYTES,
+  keys: MAX_CONFIG_BYTES,
+  locks: MAX_CONFIG_BYTES,
+};
 const COUNT_STEP = 2 ** 20;
 const MAX_COUNTED_TOKENS = 10_000;
-const TIDY_BYTES = 64 * 2 ** 20;
 const V2 = 'application/vnd.x.restic.rest.v2';
 const V1 = 'application/vnd.x.restic.rest.v1';
 
@@ -95,6 +106,17 @@ export const createFront = (options: FrontOptions): RequestHandler => {
   const { store, clock, log, metrics } = options;
   const volumes = createVolumes(store);
   const revocations = createRevocations(store, clock);
+  const ledger = createLedger(store, {
+    // asked for anew each time, as the token key is
+    get volumeBytes() {
+      return options.quotaBytes;
+    },
+    get tenantBytes() {
+      return options.tenantQuotaBytes;
+    },
+  });
+  /** What writes or deletes one object goes one after another, so that each is booked once. */
+  const alone = createKeyLock();
   const bytes = metrics.counter('fluvia_store_bytes_total', 'Bytes of bodies that crossed the store front.');
   const requests = metrics.counter('fluvia_store_requests_total', 'Requests to the store front.');
 
@@ -137,84 +159,97 @@ export const createFront = (options: FrontOptions): RequestHandler => {
       flush,
     };
   };
-  /** `isTidying`: locks, and what a prune writes anew, find a little room beyond, or a full volume could never be pruned. */
-  const checkQuota = (volume: VolumeState, size: number, isTidying: boolean): void => {
-    const { quotaBytes } = options;
-    if (quotaBytes === undefined) return;
-    const room = isTidying ? quotaBytes * 1.05 + TIDY_BYTES : quotaBytes;
-    if (volume.usage.stored + size <= room) return;
-    throw new FluviaError(
-      ERROR_CODES.QUOTA_EXCEEDED,
-      `the volume would take ${volume.usage.stored + size} of ${quotaBytes} bytes in this store`,
-      { hint: "ask the store's owner for a larger quota, or keep fewer recovery points" },
-    );
+  const reserve = (call: Call, volume: VolumeState, size: number, isTidying: boolean): Promise<Reservation> =>
+    ledger.reserve(call.place.tenant, volume.account, { size, isTidying });
+  /** Ends a reservation after a failed write: what the store took in spite of it stays booked, also when it doesn't say. */
+  const settle = async (reservation: Reservation, key: string, wasSent: boolean): Promise<void> => {
+    const mayBeThere =
+      wasSent &&
+      (await store.stat(key).then(
+        (stat) => stat !== undefined,
+        () => true,
+      ));
+    if (mayBeThere) reservation.keep();
+    else reservation.giveBack();
   };
 
   const writeBlob = async (call: Call, volume: VolumeState): Promise<void> => {
     const { request, response, place, claims } = call;
     const { target } = place;
     if (target.kind !== 'blob') return;
-    const size = lengthOf(request, target.type === 'data' ? MAX_DATA_BYTES : MAX_META_BYTES);
-    checkQuota(volume, size, claims.kind === 'maintain' || target.type === 'locks');
-    // what makes data visible is checked against the store itself: another front may have raised the epoch
-    if (target.type === 'snapshots' || target.type === 'index') await volume.refresh();
-    const writing = volume.beginWrite(claims.epoch);
+    const size = lengthOf(request, MAX_BYTES[target.type]);
+    const reserved = await reserve(call, volume, size, claims.kind === 'maintain' || target.type === 'locks');
     const counted = counting(volume, claims, 'received');
+    const key = objectKey(place);
+    let writing: Writing | undefined;
+    let seen = 0;
     try {
-      const body = verifiedBody({ size, sha256: target.name, onBytes: (bytes) => counted.add(bytes) });
+      // what makes data visible is checked against the store itself: another front may have raised the epoch
+      if (target.type === 'snapshots' || target.type === 'index') await volume.refresh();
+      writing = volume.beginWrite(claims.epoch);
+      const { signal } = writing;
+      const onBytes = (bytes: number): void => {
+        seen += bytes;
+        counted.add(bytes);
+      };
+      const body = verifiedBody({ size, sha256: target.name, onBytes });
       const limit = options.rateLimit?.stream();
       const flow = limit === undefined ? feed(request, body) : feed(request, limit, body);
-      const put = store.put(objectKey(place), body, { size, sha256: target.name, signal: writing.signal });
+      const put = store.put(key, body, { size, sha256: target.name, signal });
       // a store that refuses early takes no more of the body
       put.catch((error: unknown) => body.destroy(error as Error));
       const [flowed, stored] = await Promise.allSettled([flow, put]);
       // the first tells what was wrong with the body, the second what the store said
-      if (writing.signal.aborted) throw writing.signal.reason;
+      if (signal.aborted) throw signal.reason;
       const broken = flowed.status === 'rejected' ? flowed.reason : undefined;
       if (broken instanceof FluviaError) throw broken;
       if (stored.status === 'rejected') throw stored.reason;
-      volume.usage.stored += size;
+      reserved.keep();
     } finally {
+      // does nothing after a success; a body that is cut short is never published
+      await settle(reserved, key, seen >= size);
       counted.flush();
-      writing.end();
+      writing?.end();
     }
     response.writeHead(200).end();
   };
 
-  const writeConfig = async (
-    { request, response, place, claims }: Call,
-    volume: VolumeState,
-  ): Promise<void> => {
-    const writing = volume.beginWrite(claims.epoch);
+  const writeConfig = async (call: Call, volume: VolumeState): Promise<void> => {
+    const { request, response, place, claims } = call;
+    const body = await readBody(request, MAX_CONFIG_BYTES);
+    count(volume, claims, 'received', body.length);
+    const reserved = await reserve(call, volume, body.length, false);
+    let writing: Writing | undefined;
     try {
-      const body = await readBody(request, MAX_CONFIG_BYTES);
-      count(volume, claims, 'received', body.length);
-      writing.signal.throwIfAborted();
+      writing = volume.beginWrite(claims.epoch);
       if (!(await store.putSmall(objectKey(place), body, { ifAbsent: true }))) {
         throw new FluviaError(ERROR_CODES.FORBIDDEN, 'the repository has a config already');
       }
-      volume.usage.stored += body.length;
+      reserved.keep();
     } finally {
-      writing.end();
+      reserved.giveBack();
+      writing?.end();
     }
     response.writeHead(200).end();
   };
 
-  const writeRecord = async (
-    { request, response, place, claims }: Call,
-    volume: VolumeState,
-  ): Promise<void> => {
+  const writeRecord = async (call: Call, volume: VolumeState): Promise<void> => {
+    const { request, response, place, claims } = call;
     const { target, tenant } = place;
     if (target.kind !== 'commit') return;
     const body = await readBody(request, COMMIT_BYTES);
-    await volume.refresh();
-    const writing = volume.beginWrite(claims.epoch);
+    const reserved = await reserve(call, volume, body.length, true);
+    let writing: Writing | undefined;
     try {
+      await volume.refresh();
+      writing = volume.beginWrite(claims.epoch);
       const { epoch, sequence } = target;
       // a raise in the meantime waits for this: the record is older than the new epoch
-      await writeCommit(store, { tenant, volume: place.volume, epoch, sequence }, body);
+      const commit = { tenant, volume: place.volume, epoch, sequence };
+      if (await writeCommit(store, commit, body)) reserved.keep();
     } finally {
-      writing.end();
+      reserved.giveBack();
+      writing?.end();
     }
     response.writeHead(201).end();
   };
@@ -268,6 +303,7 @@ export const createFront = (options: FrontOptions): RequestHandler => {
       case 'usage':
         return json(response, {
           ...volume.usage,
+          stored: volume.account.stored,
           epoch: volume.epoch(),
           token: byToken.get(call.claims.id) ?? { received: 0, sent: 0 },
         });
@@ -287,13 +323,25 @@ export const createFront = (options: FrontOptions): RequestHandler => {
     const writing = volume.beginWrite(claims.epoch);
     try {
       const key = objectKey(place);
-      const size = (await store.stat(key))?.size ?? 0;
+      const stat = await store.stat(key);
       await store.delete(key);
-      volume.usage.stored = Math.max(0, volume.usage.stored - size);
+      if (stat !== undefined) await ledger.remove(place.tenant, volume.account, stat.size);
     } finally {
       writing.end();
     }
     response.writeHead(200).end();
+  };
+
+  /** The first epoch of a volume makes an object: whoever names any number of volumes pays for them. */
+  const raise = async ({ tenant, epoch }: TokenClaims, volume: VolumeState): Promise<void> => {
+    if (volume.epoch() > 0) return volume.raise(epoch);
+    const reserved = await ledger.reserve(tenant, volume.account, { size: 0, isTidying: false });
+    try {
+      await volume.raise(epoch);
+      reserved.keep();
+    } finally {
+      reserved.giveBack();
+    }
   };
 
   const act = async (call: Call, volume: VolumeState): Promise<void> => {
@@ -302,10 +350,12 @@ export const createFront = (options: FrontOptions): RequestHandler => {
       case 'read':
         return read(call, volume);
       case 'delete':
-        return remove(call, volume);
+        return alone(objectKey(place), () => remove(call, volume));
       case 'write':
-        if (place.target.kind === 'blob') return writeBlob(call, volume);
-        return place.target.kind === 'config' ? writeConfig(call, volume) : writeRecord(call, volume);
+        return alone(objectKey(place), () => {
+          if (place.target.kind === 'blob') return writeBlob(call, volume);
+          return place.target.kind === 'config' ? writeConfig(call, volume) : writeRecord(call, volume);
+        });
       case 'raise':
         return json(response, { epoch: volume.epoch() });
       case 'create':
@@ -351,13 +401,15 @@ export const createFront = (options: FrontOptions): RequestHandler => {
       return;
     }
     const method = request.method ?? '';
+    let held: HeldVolume | undefined;
     let volume: VolumeState | undefined;
     try {
       const isOwn =
         claims.tenant === place.tenant && claims.volume === place.volume && claims.kind !== 'control';
-      volume = isOwn ? await volumes.get(place.tenant, place.volume) : undefined;
+      held = isOwn ? volumes.hold(place.tenant, place.volume) : undefined;
+      volume = await held?.state;
       // our own leader signed it, on home's word: the first sight of a higher epoch is the end of the lower ones
-      if (volume !== undefined && claims.epoch > volume.epoch()) await volume.raise(claims.epoch);
+      if (volume !== undefined && claims.epoch > volume.epoch()) await raise(claims, volume);
       const decision = decideAccess(method, place, claims, volume?.epoch() ?? 0);
       if (!decision.allowed) {
         throw new FluviaError(decision.code, decision.message, { kind: 'terminal' });
@@ -381,6 +433,8 @@ export const createFront = (options: FrontOptions): RequestHandler => {
       if (code !== ERROR_CODES.NOT_FOUND) {
         log.warn('the store refused a request', { method, path, kind: claims.kind, code, message });
       }
+    } finally {
+      held?.release();
     }
   };
 

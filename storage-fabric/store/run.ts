@@ -22,6 +22,8 @@ export interface RunStoreOptions {
   readonly host?: string;
   /** Per volume. */
   readonly quotaBytes?: number;
+  /** Of all volumes of one tenant together. */
+  readonly tenantQuotaBytes?: number;
   /** Of all transfers together. */
   readonly bytesPerSecond?: number;
   readonly clock: Clock;
@@ -48,13 +50,14 @@ const readKeys = (folder: string): Keys => ({
 
 /** Serves until `signal` aborts. Rejects when the keys can't be read or the port is taken; never for a silent S3. */
 export const runStore = async (options: RunStoreOptions, signal: AbortSignal): Promise<void> => {
-  const { clock, log, metrics, onTrouble, quotaBytes, bytesPerSecond } = options;
+  const { clock, log, metrics, onTrouble, quotaBytes, tenantQuotaBytes, bytesPerSecond } = options;
   let keys = readKeys(options.keysFolder);
   const store = createS3Store(options.access);
   const handler = createFront({
     store,
     tokenKey: () => keys.tokenKey,
     ...(quotaBytes === undefined ? {} : { quotaBytes }),
+    ...(tenantQuotaBytes === undefined ? {} : { tenantQuotaBytes }),
     ...(bytesPerSecond === undefined ? {} : { rateLimit: createRateLimit(bytesPerSecond, clock) }),
     clock,
     log,

@@ -2,13 +2,13 @@
 import { ERROR_CODES, FluviaError } from '../../api/errors.ts';
 import { isMarker, objectKey, volumePrefix } from './keys.ts';
 import type { ObjectStore } from './object-store.ts';
+import type { Account } from './plan-quota.ts';
 
-/** Bytes that crossed the network since the front started; `stored` is what lies in the store. */
+/** Bytes that crossed the network since the front met the volume. */
 export interface Usage {
   /** Towards the store, bodies only. */
   received: number;
   sent: number;
-  stored: number;
   /** The last refusal or failure, for a mover that only sees a status. */
   lastError?: {
     readonly code: string;
@@ -29,6 +29,8 @@ export interface Writing {
 export interface VolumeState {
   epoch(): number;
   readonly usage: Usage;
+  /** What lies in the store and what is on its way there; the ledger's. */
+  readonly account: Account;
   /** Reads the epoch anew from the store, since another front may have raised it. */
   refresh(): Promise<void>;
   /**
@@ -75,10 +77,11 @@ export const openVolume = async (
 ): Promise<VolumeState> => {
   const key = objectKey({ tenant, volume, target: { kind: 'epoch' } });
   const writers = new Map<symbol, { epoch: number; stop: AbortController; ended: Promise<void> }>();
-  const usage: Usage = { received: 0, sent: 0, stored: 0 };
+  const usage: Usage = { received: 0, sent: 0 };
+  const account: Account = { stored: 0, reserved: 0 };
   let epoch = (await readMarker(store, key))?.epoch ?? 0;
   for await (const { key: one, size } of store.list(volumePrefix(tenant, volume))) {
-    if (!isMarker(one)) usage.stored += size;
+    if (!isMarker(one)) account.stored += size;
   }
 
   const stopOlder = async (): Promise<void> => {
@@ -95,6 +98,7 @@ export const openVolume = async (
 
   return {
     usage,
+    account,
     epoch: () => epoch,
     refresh: async () => adopt((await readMarker(store, key))?.epoch ?? 0),
     raise: async (to) => {
@@ -144,23 +148,53 @@ export const openVolume = async (
   };
 };
 
-/** The volumes that a front has met, each loaded once. */
-export interface Volumes {
-  get(tenant: string, volume: string): Promise<VolumeState>;
+/** A volume that somebody is at; it is not forgotten before `release` was called. */
+export interface HeldVolume {
+  readonly state: Promise<VolumeState>;
+  release(): void;
 }
 
-/** Keeps the states of volumes for as long as the front runs: a few hundred bytes each. */
-export const createVolumes = (store: ObjectStore): Volumes => {
-  const volumes = new Map<string, Promise<VolumeState>>();
+/** The volumes that a front has met. */
+export interface Volumes {
+  hold(tenant: string, volume: string): HeldVolume;
+}
+
+/** Peers name volumes as they like: more are forgotten, those first that nobody was at for longest. */
+const MOST_KEPT = 10_000;
+
+interface Kept {
+  readonly state: Promise<VolumeState>;
+  users: number;
+}
+
+/** Loads each volume once, and keeps its state, a few hundred bytes, for as long as there is room or somebody is at it. */
+export const createVolumes = (store: ObjectStore, mostKept = MOST_KEPT): Volumes => {
+  /** Those that nobody is at since longest come first. */
+  const volumes = new Map<string, Kept>();
+  const forgetIdle = (): void => {
+    for (const [key, { users }] of volumes) {
+      if (volumes.size <= mostKept) return;
+      if (users === 0) volumes.delete(key);
+    }
+  };
   return {
-    get: (tenant, volume) => {
-      const key = `${tenant}/${volume}`;
-      const known = volumes.get(key);
-      if (known !== undefined) return known;
-      const opening = openVolume(store, tenant, volume);
-      volumes.set(key, opening);
-      opening.catch(() => volumes.delete(key));
-      return opening;
+    hold: (tenant, volume) => {
+      const key = volumePrefix(tenant, volume);
+      const kept = volumes.get(key) ?? { state: openVolume(store, tenant, volume), users: 0 };
+      kept.users += 1;
+      volumes.delete(key);
+      volumes.set(key, kept);
+      const drop = (): void => {
+        if (volumes.get(key) === kept) volumes.delete(key);
+      };
+      kept.state.catch(drop);
+      forgetIdle();
+      return {
+        state: kept.state,
+        release: () => {
+          kept.users -= 1;
+        },
+      };
     },
   };
 };
