@@ -14,6 +14,7 @@ import { createFakeObjectStore, type FakeObjectStore } from './object-store.fake
 import { startRecordController } from './record-controller.ts';
 import { createFront } from './rest-server.ts';
 import type { OwnStore } from './store-controller.ts';
+import type { Tenants } from './tenant-controller.ts';
 
 const TENANT = 'abcdefghijklmnopqrstuvwxyz';
 const OTHER = 'z'.repeat(26);
@@ -83,7 +84,8 @@ describe("a peer's question which copies a store holds", () => {
       onChange: (listener) => listeners.add(listener),
     };
     const deps = { ...common, clusterName: 'west' } as ControllerDeps;
-    startRecordController(deps, createFakeLinks([peer]), store, stop.signal);
+    const tenants: Tenants = { isKnown: () => true, whyNot: () => undefined, onChange: () => undefined };
+    startRecordController(deps, createFakeLinks([peer]), store, tenants, stop.signal);
   });
   afterEach(() => stop.abort());
 

@@ -7,8 +7,9 @@ import { MOST_RECORDS, RECORD_REQUESTS, RECORDS } from '../../api/storage-collec
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import { runController, type ReconcileResult } from '../../runtime/kube/controller.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
-import { createFrontClient } from './front-client.ts';
+import { ownFront } from './own-front.ts';
 import type { OwnStore } from './store-controller.ts';
+import type { Tenants } from './tenant-controller.ts';
 import { signToken } from './tokens.ts';
 
 type Request = ItemOf<typeof RECORD_REQUESTS>;
@@ -23,6 +24,7 @@ export const startRecordController = (
   deps: ControllerDeps,
   links: Links,
   store: OwnStore,
+  tenants: Tenants,
   signal: AbortSignal,
 ): void => {
   const { clock, log, metrics } = deps;
@@ -31,6 +33,8 @@ export const startRecordController = (
   const answered = new Map<string, number>();
 
   const read = async (link: PeerLink, volume: string, { epoch, attempt }: Request): Promise<Records> => {
+    const closed = tenants.whyNot(link);
+    if (closed !== undefined) return { attempt, refused: closed };
     const item = store.item();
     const key = store.tokenKey();
     if (item?.ready !== true || key === undefined)
@@ -47,10 +51,8 @@ export const startRecordController = (
     const expires = Math.floor(issued / 1000) + TOKEN_SECONDS;
     const id = randomBytes(16).toString('hex');
     const token = signToken(key, { tenant, volume, kind: 'read', epoch, expires, issued, id });
-    const { address, port, caCertificate, serverName } = item;
-    const front = createFrontClient({ address, port, caCertificate, serverName, token });
     try {
-      const records = await front.commits(`/${tenant}/${volume}/`);
+      const records = await ownFront(store, token).commits(`/${tenant}/${volume}/`);
       const newest = records.toSorted(newestFirst).slice(0, MOST_RECORDS);
       return { attempt, records: newest.map(({ volume: _volume, ...record }) => record) };
     } catch (error) {
@@ -69,7 +71,7 @@ export const startRecordController = (
       return {};
     }
     // comes again as soon as the store has been looked at
-    if (!store.isKnown() || answered.get(key) === request.attempt) return {};
+    if (!store.isKnown() || !tenants.isKnown() || answered.get(key) === request.attempt) return {};
     const answer = await read(link, volume, request);
     link.publish(RECORDS).set(volume, answer);
     if (answer.records === undefined) return { requeueAfterMs: RETRY_MS };
@@ -89,6 +91,12 @@ export const startRecordController = (
     all(link);
   });
   store.onChange(() => links.list().forEach(all));
+  tenants.onChange((peer) =>
+    links
+      .list()
+      .filter((link) => peer === undefined || link.peer === peer)
+      .forEach(all),
+  );
   runController(
     { name: 'storage.record', sources: [], reconcile, workers: 2, queue, log, clock, metrics },
     signal,

@@ -9,9 +9,10 @@ import type { Links } from '../../api/link.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import { startRecordController } from './record-controller.ts';
 import { startStoreController } from './store-controller.ts';
+import { startTenantController } from './tenant-controller.ts';
 import { startTokenController } from './token-controller.ts';
 
-/** Starts the three controllers; they end when `signal` aborts. */
+/** Starts the four controllers; they end when `signal` aborts. */
 export const startStore = (
   deps: ControllerDeps,
   links: Links,
@@ -19,6 +20,7 @@ export const startStore = (
   signal: AbortSignal,
 ): void => {
   const store = startStoreController(deps, links, clusterID, signal);
-  startTokenController(deps, links, store, signal);
-  startRecordController(deps, links, store, signal);
+  const tenants = startTenantController(deps, store, signal);
+  startTokenController(deps, links, store, tenants, signal);
+  startRecordController(deps, links, store, tenants, signal);
 };

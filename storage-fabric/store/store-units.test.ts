@@ -154,6 +154,7 @@ describe('plans of the leader', () => {
       revokeAttempt: 1,
       next: 'issue',
     });
+    expect(planToken(request, answered, 'closed')).toEqual({ next: 'refuse', reason: 'NoTenant' });
     expect(planToken(undefined, answered, 'ready')).toEqual({ revokeAttempt: 1, next: 'withdraw' });
     expect(planToken(undefined, undefined, 'ready')).toEqual({ next: 'withdraw' });
     expect(planToken(request, undefined, 'missing')).toEqual({ next: 'refuse', reason: 'NoStore' });

@@ -13,6 +13,8 @@ import { listenStore } from './listen.ts';
 import { createFakeObjectStore, type FakeObjectStore } from './object-store.fake.ts';
 import { createFront } from './rest-server.ts';
 import type { OwnStore } from './store-controller.ts';
+import type { NoTenant } from './plan-tenant.ts';
+import type { Tenants } from './tenant-controller.ts';
 import { startTokenController } from './token-controller.ts';
 
 type Request = ItemOf<typeof TOKEN_REQUESTS>;
@@ -76,6 +78,7 @@ describe("a peer's requests for tokens", () => {
   let objects: FakeObjectStore;
   let item: ItemOf<typeof STORE> | undefined;
   let peer: ReturnType<typeof fakePeer>;
+  let noTenant: NoTenant | undefined;
   const key = randomBytes(32);
   const listeners = new Set<() => void>();
 
@@ -96,7 +99,12 @@ describe("a peer's requests for tokens", () => {
       },
     } as unknown as Links;
     const deps = { clock: systemClock, log: silentLogger, metrics: createMetrics(), clusterName: 'west' };
-    startTokenController(deps as ControllerDeps, links, store, stop.signal);
+    const tenants: Tenants = {
+      isKnown: () => true,
+      whyNot: () => noTenant,
+      onChange: (listener) => listeners.add(() => listener('east')),
+    };
+    startTokenController(deps as ControllerDeps, links, store, tenants, stop.signal);
   };
   const front = (token: string | undefined) =>
     createFrontClient({
@@ -116,6 +124,7 @@ describe("a peer's requests for tokens", () => {
   beforeEach(async () => {
     stop = new AbortController();
     listeners.clear();
+    noTenant = undefined;
     objects = createFakeObjectStore();
     peer = fakePeer();
     const bundle = await makeServingBundle({
@@ -189,6 +198,19 @@ describe("a peer's requests for tokens", () => {
     item = ready;
     for (const listener of listeners) listener();
     await vi.waitFor(() => expect(peer.tokens.get('r1')?.token).toBeDefined());
+  });
+
+  it('are refused to who is no consumer, and answered once it is one', async () => {
+    lead();
+    peer.ask('r1', request);
+    const { path = '' } = await answered('r1');
+    noTenant = { reason: 'NotAConsumer', message: 'add Consumer' };
+    for (const listener of listeners) listener();
+    await vi.waitFor(() => expect(peer.tokens.get('r1')?.refused).toEqual(noTenant));
+    noTenant = undefined;
+    for (const listener of listeners) listener();
+    await vi.waitFor(() => expect(peer.tokens.get('r1')?.token).toBeDefined());
+    await expect(front(peer.tokens.get('r1')?.token).usage(path)).resolves.toMatchObject({ epoch: 1 });
   });
 
   it('are answered anew by the next leader before it says that it knows them all', async () => {

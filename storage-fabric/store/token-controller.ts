@@ -5,9 +5,10 @@ import { TOKEN_REQUESTS, TOKENS } from '../../api/storage-collections.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import { runController, type WatchSource } from '../../runtime/kube/controller.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
-import { createFrontClient, type FrontClient } from './front-client.ts';
+import { ownFront } from './own-front.ts';
 import { planToken, type Answered, type StoreState } from './plan-token.ts';
 import type { OwnStore } from './store-controller.ts';
+import type { Tenants } from './tenant-controller.ts';
 import { controlToken, signToken, tokenId } from './tokens.ts';
 
 type Request = ItemOf<typeof TOKEN_REQUESTS>;
@@ -20,6 +21,7 @@ export const startTokenController = (
   deps: ControllerDeps,
   links: Links,
   store: OwnStore,
+  tenants: Tenants,
   signal: AbortSignal,
 ): void => {
   const { clock, log, metrics } = deps;
@@ -27,21 +29,16 @@ export const startTokenController = (
   /** What this leader answered, by key. */
   const answers = new Map<string, Answered>();
 
-  const stateOf = (): StoreState => {
+  const stateOf = (link: PeerLink): StoreState => {
+    if (tenants.whyNot(link) !== undefined) return 'closed';
     if (store.item()?.ready === true && store.tokenKey() !== undefined) return 'ready';
     return store.isInstalled() ? 'unready' : 'missing';
-  };
-  const frontAs = (token: string): FrontClient => {
-    const item = store.item();
-    if (item === undefined) throw new FluviaError(ERROR_CODES.UNREACHABLE, 'the store is not there');
-    const { address, port, caCertificate, serverName } = item;
-    return createFrontClient({ address, port, caCertificate, serverName, token });
   };
 
   const revoke = async (link: PeerLink, request: string, attempt: number): Promise<void> => {
     const key = store.tokenKey();
     if (key === undefined) return;
-    const front = frontAs(controlToken(key, link.clusterID, clock.now()));
+    const front = ownFront(store, controlToken(key, link.clusterID, clock.now()));
     await front.revoke(link.clusterID, tokenId(key, link.clusterID, request, attempt));
     log.info('revoked a token of the store', { controller: 'storage.token', peer: link.peer, request });
   };
@@ -49,6 +46,9 @@ export const startTokenController = (
   const issue = async (link: PeerLink, id: string, request: Request): Promise<Token> => {
     const key = store.tokenKey();
     if (key === undefined) throw new FluviaError(ERROR_CODES.UNREACHABLE, "the store's key is not there yet");
+    // the peer may have gone while an older token was revoked: all that it has is ended then, and this would come after
+    const why = tenants.whyNot(link);
+    if (why !== undefined) throw new FluviaError(ERROR_CODES.FORBIDDEN, why.message);
     const { volume, kind, epoch, lifetimeSeconds, attempt } = request;
     const issued = clock.now().getTime();
     const expires = Math.floor(issued / 1000) + lifetimeSeconds;
@@ -65,7 +65,7 @@ export const startTokenController = (
     });
     const path = `/${tenant}/${volume}/`;
     // before anyone has the token the store must be past every older epoch
-    await frontAs(token).raise(path);
+    await ownFront(store, token).raise(path);
     return { attempt, token, path, expiresAt: new Date(expires * 1000).toISOString() };
   };
 
@@ -94,7 +94,7 @@ export const startTokenController = (
     // before everything was heard an absence says nothing
     if (request === undefined && !requests.isComplete()) return {};
     const publisher = link.publish(TOKENS);
-    const plan = planToken(request, answers.get(key), stateOf());
+    const plan = planToken(request, answers.get(key), stateOf(link));
     if (plan.revokeAttempt !== undefined) {
       await revoke(link, id, plan.revokeAttempt);
       answers.delete(key);
@@ -111,11 +111,13 @@ export const startTokenController = (
       answers.set(key, { attempt, volume, kind, epoch, issued });
     };
     if (plan.next === 'refuse') {
+      const tenant = tenants.whyNot(link);
       const why =
-        plan.reason === 'NoStore'
+        tenant?.message ??
+        (plan.reason === 'NoStore'
           ? `cluster ${deps.clusterName} has no store: fluviactl install --object-store`
-          : (store.item()?.message ?? 'the store is not ready');
-      answer(refusalOf(attempt, plan.reason ?? 'StoreNotReady', why), false);
+          : (store.item()?.message ?? 'the store is not ready'));
+      answer(refusalOf(attempt, tenant?.reason ?? plan.reason ?? 'StoreNotReady', why), false);
       return {};
     }
     try {
@@ -137,7 +139,7 @@ export const startTokenController = (
       return {};
     }
     // comes again as soon as the store has been looked at
-    if (!store.isKnown()) return {};
+    if (!store.isKnown() || !tenants.isKnown()) return {};
     const result = await reconcileOf(key, key.slice(slash + 1), link);
     completeOnceAnswered(link);
     return result;
@@ -164,9 +166,12 @@ export const startTokenController = (
         if (requests.isComplete()) onChange(undefined);
       };
       stops.add(links.onLink(watch));
-      store.onChange(() => {
-        for (const link of links.list()) for (const key of everyKey(link)) enqueue(key);
-      });
+      const again = (peer?: string): void => {
+        for (const link of links.list())
+          if (peer === undefined || link.peer === peer) for (const key of everyKey(link)) enqueue(key);
+      };
+      store.onChange(() => again());
+      tenants.onChange(again);
       return () => {
         for (const stop of stops) stop();
       };
