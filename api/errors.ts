@@ -59,5 +59,11 @@ export class FluviaError extends Error {
   }
 }
 
+/** What happened and, where it is known, what to do next: for a status or condition that has one text. */
+export const messageWithHint = (error: unknown): string =>
+  error instanceof FluviaError && error.hint !== undefined
+    ? `${error.message}; ${error.hint}`
+    : messageOf(error);
+
 /** The message of anything that was thrown, without a stack. */
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { NAMES, SYSTEM_NAMESPACE } from '../api/labels.ts';
 import { QuantityString } from '../api/quantity.ts';
 import type { ObjectStoreOptions } from '../deploy/manifests/options.ts';
+import { ACCESS_VOLUME } from '../deploy/manifests/store.ts';
 import type { KubeClient } from '../runtime/kube/client.ts';
 import { DEPLOYMENT, PERSISTENT_VOLUME_CLAIM, SECRET } from '../runtime/kube/resources.ts';
 import type { KubeObject, Secret } from '../runtime/kube/types.ts';
@@ -25,12 +26,10 @@ interface Workload extends KubeObject {
   readonly spec: {
     readonly template: {
       readonly spec: {
-        readonly containers: readonly {
-          readonly image: string;
-          readonly env?: readonly {
-            readonly name: string;
-            readonly valueFrom?: { readonly secretKeyRef?: { readonly name: string } };
-          }[];
+        readonly containers: readonly { readonly image: string }[];
+        readonly volumes?: readonly {
+          readonly name: string;
+          readonly secret?: { readonly secretName?: string };
         }[];
       };
     };
@@ -122,9 +121,8 @@ export const planObjectStore = async (
   if (objectStore !== undefined) return embeddedOptions(client, env, flags);
   const front = await client.get<Workload>(DEPLOYMENT, NAMES.store, SYSTEM_NAMESPACE);
   if (front === undefined) return undefined;
-  const secret = front.spec.template.spec.containers[0]?.env?.find(
-    ({ name }) => name === 'FLUVIA_S3_ENDPOINT',
-  )?.valueFrom?.secretKeyRef?.name;
+  const secret = front.spec.template.spec.volumes?.find(({ name }) => name === ACCESS_VOLUME)?.secret
+    ?.secretName;
   return secret === undefined || secret === NAMES.objectStore
     ? embeddedOptions(client, env, flags)
     : { secretName: secret };

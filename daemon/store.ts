@@ -11,6 +11,7 @@ import { installShutdown } from '../runtime/shutdown.ts';
 import { tenantQuota } from '../storage-fabric/store/plan-quota.ts';
 import { runStore } from '../storage-fabric/store/run.ts';
 import { required } from './environment.ts';
+import { readStoreAccess } from './store-access.ts';
 import { startHealthServer } from './health-server.ts';
 
 const optionalBytes = (name: string): number | undefined => {
@@ -39,16 +40,11 @@ const main = async (): Promise<void> => {
     optionalBytes('FLUVIA_STORE_SIZE_BYTES'),
   );
   const bytesPerSecond = optionalBytes('FLUVIA_STORE_BYTES_PER_SECOND');
-  const region = process.env['FLUVIA_S3_REGION'];
+  const accessFolder = required('FLUVIA_S3_ACCESS');
   const running = runStore(
     {
-      access: {
-        endpoint: required('FLUVIA_S3_ENDPOINT'),
-        bucket: required('FLUVIA_S3_BUCKET'),
-        region: region === undefined || region === '' ? 'us-east-1' : region,
-        accessKey: required('FLUVIA_S3_ACCESS_KEY'),
-        secretKey: required('FLUVIA_S3_SECRET_KEY'),
-      },
+      access: readStoreAccess(accessFolder),
+      readAccess: () => readStoreAccess(accessFolder),
       makeBucket: process.env['FLUVIA_S3_MAKE_BUCKET'] === 'true',
       keysFolder: required('FLUVIA_STORE_KEYS'),
       port: PORTS.store,
@@ -66,7 +62,8 @@ const main = async (): Promise<void> => {
   );
   shutdown.onStop('store', () => running);
   await running;
-  await shutdown.stopped;
+  // Else it ended by itself, to be started anew by the kubelet.
+  if (signal.aborted) await shutdown.stopped;
   process.exit(0);
 };
 

@@ -7,6 +7,9 @@ import type { InstallOptions, ObjectStoreOptions } from './options.ts';
 
 /** Where Secret `fluvia-store`, which the leader makes, is mounted in the front. */
 const KEYS_FOLDER = '/etc/fluvia-store';
+/** Where the object store's own Secret is mounted there, and under which name of the pod's volumes. */
+const ACCESS_FOLDER = '/etc/fluvia-object-store';
+export const ACCESS_VOLUME = 'object-store';
 const DATA_FOLDER = '/data';
 const BUCKET = 'fluvia';
 
@@ -32,9 +35,9 @@ const podBase = {
   affinity: { nodeAffinity: realLinuxNodes },
 } as const;
 
-const secretEnv = (name: string, secret: string, key: string, optional = false): object => ({
+const secretEnv = (name: string, secret: string, key: string): object => ({
   name,
-  valueFrom: { secretKeyRef: { name: secret, key, optional } },
+  valueFrom: { secretKeyRef: { name: secret, key } },
 });
 
 const deployment = (name: string, component: string, spec: object): KubeObject => ({
@@ -63,11 +66,7 @@ const frontDeployment = (image: string, { secretName, embedded }: ObjectStoreOpt
         env: [
           fieldEnv('POD_NAME', 'metadata.name'),
           { name: 'FLUVIA_STORE_KEYS', value: KEYS_FOLDER },
-          secretEnv('FLUVIA_S3_ENDPOINT', secretName, 'endpoint'),
-          secretEnv('FLUVIA_S3_BUCKET', secretName, 'bucket'),
-          secretEnv('FLUVIA_S3_ACCESS_KEY', secretName, 'accessKey'),
-          secretEnv('FLUVIA_S3_SECRET_KEY', secretName, 'secretKey'),
-          secretEnv('FLUVIA_S3_REGION', secretName, 'region', true),
+          { name: 'FLUVIA_S3_ACCESS', value: ACCESS_FOLDER },
           ...(embedded === undefined ? [] : [{ name: 'FLUVIA_S3_MAKE_BUCKET', value: 'true' }]),
           // what a peer may take of it, unless FLUVIA_STORE_TENANT_QUOTA_BYTES says so
           ...(embedded?.size === undefined
@@ -96,10 +95,17 @@ const frontDeployment = (image: string, { secretName, embedded }: ObjectStoreOpt
           timeoutSeconds: 3,
           failureThreshold: 2,
         },
-        volumeMounts: [{ name: 'keys', mountPath: KEYS_FOLDER, readOnly: true }],
+        volumeMounts: [
+          { name: 'keys', mountPath: KEYS_FOLDER, readOnly: true },
+          { name: ACCESS_VOLUME, mountPath: ACCESS_FOLDER, readOnly: true },
+        ],
       },
     ],
-    volumes: [{ name: 'keys', secret: { secretName: NAMES.storeSecret, defaultMode: 0o440 } }],
+    volumes: [
+      { name: 'keys', secret: { secretName: NAMES.storeSecret, defaultMode: 0o440 } },
+      // Files, not variables: a corrected Secret reaches a front that runs.
+      { name: ACCESS_VOLUME, secret: { secretName, defaultMode: 0o440 } },
+    ],
   });
 
 const embeddedObjects = (embedded: NonNullable<ObjectStoreOptions['embedded']>): readonly KubeObject[] => [

@@ -28,8 +28,8 @@ export interface Wish {
  */
 export const OBJECT_COST = 4096;
 
-/** A tenant's most bytes when neither its owner nor the size of the store says another: 256 GiB. */
-export const DEFAULT_TENANT_BYTES = 256 * 2 ** 30;
+/** A tenant's most bytes when neither its owner nor the size of the store says another: 1 TiB. */
+export const DEFAULT_TENANT_BYTES = 2 ** 40;
 
 const TIDY_BYTES = 64 * 2 ** 20;
 const TIDY_SHARE = 1.05;

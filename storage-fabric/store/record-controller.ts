@@ -1,6 +1,6 @@
 /** `storage.record`: tells peers which copies of their volumes this cluster's store holds, each its own only. */
 import { randomBytes } from 'node:crypto';
-import { messageOf } from '../../api/errors.ts';
+import { messageWithHint } from '../../api/errors.ts';
 import type { ItemOf, Links, PeerLink } from '../../api/link.ts';
 import { newestFirst } from '../../api/recovery-points.ts';
 import { MOST_RECORDS, RECORD_REQUESTS, RECORDS } from '../../api/storage-collections.ts';
@@ -56,7 +56,7 @@ export const startRecordController = (
       const newest = records.toSorted(newestFirst).slice(0, MOST_RECORDS);
       return { attempt, records: newest.map(({ volume: _volume, ...record }) => record) };
     } catch (error) {
-      return { attempt, refused: { reason: 'StoreRefused', message: messageOf(error).slice(0, 1024) } };
+      return { attempt, refused: { reason: 'StoreRefused', message: messageWithHint(error).slice(0, 1024) } };
     }
   };
 

@@ -1,7 +1,8 @@
 /** The store's front as a process: keys from a folder that may be renewed under it, an S3, and its listener. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { messageOf } from '../../api/errors.ts';
+import { isDeepStrictEqual } from 'node:util';
+import { messageOf, messageWithHint } from '../../api/errors.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import type { Logger } from '../../runtime/log.ts';
 import type { Metrics } from '../../runtime/metrics.ts';
@@ -14,6 +15,8 @@ import { STORE_FILES } from './store-secret.ts';
 
 export interface RunStoreOptions {
   readonly access: ObjectStoreAccess;
+  /** The access as it is by now; without it, or where it throws, it stays what it was. */
+  readonly readAccess?: () => ObjectStoreAccess;
   /** Makes the bucket when it isn't there. */
   readonly makeBucket: boolean;
   /** Folder that Secret `fluvia-store` is mounted at. */
@@ -48,7 +51,20 @@ const readKeys = (folder: string): Keys => ({
   key: readFileSync(join(folder, STORE_FILES.key), 'utf8'),
 });
 
-/** Serves until `signal` aborts. Rejects when the keys can't be read or the port is taken; never for a silent S3. */
+const hasChanged = ({ access, readAccess }: RunStoreOptions): boolean => {
+  if (readAccess === undefined) return false;
+  try {
+    return !isDeepStrictEqual(readAccess(), access);
+  } catch {
+    // Secrets are changed key by key: one that lacks something is no reason to stop.
+    return false;
+  }
+};
+
+/**
+ * Serves until `signal` aborts, or the access has become another one: then it resolves, and is to be started anew. Rejects when the keys can't be
+ * read or the port is taken; never for a silent S3.
+ */
 export const runStore = async (options: RunStoreOptions, signal: AbortSignal): Promise<void> => {
   const { clock, log, metrics, onTrouble, quotaBytes, tenantQuotaBytes, bytesPerSecond } = options;
   let keys = readKeys(options.keysFolder);
@@ -74,7 +90,7 @@ export const runStore = async (options: RunStoreOptions, signal: AbortSignal): P
       hasBucket = true;
       await store.check();
     } catch (error) {
-      trouble = messageOf(error);
+      trouble = messageWithHint(error);
     }
     if (trouble !== said) {
       onTrouble(trouble);
@@ -83,6 +99,10 @@ export const runStore = async (options: RunStoreOptions, signal: AbortSignal): P
       said = trouble;
     }
     await clock.sleep(trouble === undefined ? CHECK_MS : RETRY_MS, signal);
+    if (hasChanged(options)) {
+      log.info('the access to the object store was changed: starting anew with it');
+      return;
+    }
     try {
       const fresh = readKeys(options.keysFolder);
       if (fresh.cert !== keys.cert) {

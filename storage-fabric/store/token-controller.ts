@@ -1,5 +1,5 @@
 /** `storage.token`: answers peers' TOKEN_REQUESTS with tokens of this cluster's store, each for its own prefix only. */
-import { ERROR_CODES, FluviaError, messageOf } from '../../api/errors.ts';
+import { ERROR_CODES, FluviaError, messageWithHint } from '../../api/errors.ts';
 import type { ItemOf, Links, PeerLink } from '../../api/link.ts';
 import { TOKEN_REQUESTS, TOKENS } from '../../api/storage-collections.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
@@ -125,7 +125,7 @@ export const startTokenController = (
       return {};
     } catch (error) {
       const isStale = error instanceof FluviaError && error.code === ERROR_CODES.STALE_EPOCH;
-      answer(refusalOf(attempt, isStale ? 'StaleEpoch' : 'StoreNotReady', messageOf(error)), false);
+      answer(refusalOf(attempt, isStale ? 'StaleEpoch' : 'StoreNotReady', messageWithHint(error)), false);
       // a stale epoch stays stale: home asks anew with its own
       return isStale ? {} : { requeueAfterMs: RETRY_MS };
     }

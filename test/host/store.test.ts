@@ -2,13 +2,19 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:tls';
 import { join, relative } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { CommitRecord } from '../../api/commit-record.ts';
 import { ERROR_CODES } from '../../api/errors.ts';
+import { makeServingBundle } from '../../runtime/certificate.ts';
 import { systemClock } from '../../runtime/clock.ts';
+import { silentLogger } from '../../runtime/log.ts';
+import { createMetrics } from '../../runtime/metrics.ts';
 import { createS3Store } from '../../storage-fabric/store/s3.ts';
+import { runStore } from '../../storage-fabric/store/run.ts';
+import { STORE_FILES } from '../../storage-fabric/store/store-secret.ts';
 import { createRateLimit } from '../../storage-fabric/store/rate-limit.ts';
 import { controlToken, tokenId } from '../../storage-fabric/store/tokens.ts';
+import { freePort } from '../support/free-port.ts';
 import { startStoreLab, TENANT, type RunningFront, type StoreLab } from './store-lab.ts';
 
 const MIB = 2 ** 20;
@@ -307,6 +313,43 @@ describe('a store on a real S3', () => {
     expect((await lab.restic(small, volume, append, ['backup', data])).code).not.toBe(0);
     expect((await usage(volume, append, small)).lastError?.code).toBe(ERROR_CODES.QUOTA_EXCEEDED);
     small.stop();
+  });
+
+  it('says what to do about wrong credentials, and starts anew once they were corrected', async () => {
+    const keysFolder = join(lab.folder, 'keys');
+    mkdirSync(keysFolder);
+    const serving = await makeServingBundle({
+      commonName: 'fluvia-store',
+      addresses: ['127.0.0.1'],
+      now: new Date(),
+      days: 1,
+    });
+    writeFileSync(join(keysFolder, STORE_FILES.tokenKey), lab.key);
+    writeFileSync(join(keysFolder, STORE_FILES.certificate), serving.serving.cert);
+    writeFileSync(join(keysFolder, STORE_FILES.key), serving.serving.key);
+    const wrong = { ...lab.access, secretKey: 'wrong' };
+    let mounted = wrong;
+    const stop = new AbortController();
+    const troubles: (string | undefined)[] = [];
+    const running = runStore(
+      {
+        access: wrong,
+        readAccess: () => mounted,
+        makeBucket: false,
+        keysFolder,
+        port: await freePort(),
+        host: '127.0.0.1',
+        clock: systemClock,
+        log: silentLogger,
+        metrics: createMetrics(),
+        onTrouble: (trouble) => troubles.push(trouble),
+      },
+      stop.signal,
+    );
+    await vi.waitFor(() => expect(troubles[0]).toMatch(/could not .*; put the right accessKey/), 10_000);
+    mounted = lab.access;
+    await running;
+    expect(stop.signal.aborted).toBe(false);
   });
 
   it('says which of credentials, bucket and endpoint is wrong', async () => {
