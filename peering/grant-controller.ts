@@ -1,18 +1,18 @@
 import { CLAIMS, GRANTS } from '../api/collections.ts';
 import { LABELS } from '../api/labels.ts';
 import type { PeerLink } from '../api/link.ts';
-import type { ResourceList } from '../api/quantity.ts';
 import type { Grant, GrantPolicy } from '../api/v1alpha1/grant.ts';
 import type { Peer } from '../api/v1alpha1/peer.ts';
 import type { ControllerDeps } from '../runtime/deps.ts';
-import { ensure } from '../runtime/kube/apply.ts';
+import { ensure, equalJson } from '../runtime/kube/apply.ts';
 import { runController, watchSource } from '../runtime/kube/controller.ts';
 import { isDeleting } from '../runtime/kube/finalizers.ts';
 import { NODE } from '../runtime/kube/resources.ts';
 import type { Node } from '../runtime/kube/types.ts';
 import type { LinkSet } from './links.ts';
 import { controlledByPeer, heardFromPeers } from './peer-controlled.ts';
-import { grantName, judgeClaim, planGrant, rulesFor, type GrantPlan, type NodeRoom } from './plan-grant.ts';
+import { grantName, rulesFor, type NodeRoom } from './plan-grant.ts';
+import { planGrants } from './plan-grants.ts';
 import { FIELD_MANAGER, GRANT, GRANT_POLICY, PEER } from './resources.ts';
 
 /** The provider's side: claims heard over the link → Grant objects → grants told over the link. */
@@ -31,9 +31,9 @@ const roomOf = (node: Node): NodeRoom | undefined => {
   };
 };
 
-const manifestOf = (peer: Peer, claim: string, plan: GrantPlan) => ({
+const manifestOf = (peer: Peer, claim: string, spec: Omit<Grant['spec'], 'peer' | 'claim'>) => ({
   metadata: controlledByPeer(peer, grantName(peer.metadata.name, claim)),
-  spec: { peer: peer.metadata.name, claim, resources: plan.resources, terms: plan.terms },
+  spec: { peer: peer.metadata.name, claim, ...spec },
 });
 
 /** Runs until `signal` aborts. */
@@ -48,49 +48,29 @@ export const runGrantController = (
   const policies = informers.for<GrantPolicy>(GRANT_POLICY);
   const nodes = informers.for<Node>(NODE);
 
-  const tell = (link: PeerLink, grant: Grant): void =>
+  const tell = (link: PeerLink, grant: Grant, message = 'The provider gives this.'): void =>
     link.publish(GRANTS).set(grant.spec.claim, {
       granted: true,
       reason: 'Granted',
-      message: 'The provider gives this.',
+      message,
       resources: grant.spec.resources,
       ...(grant.status?.used === undefined ? {} : { used: grant.status.used }),
       terms: grant.spec.terms ?? {},
     });
 
-  const refuse = (link: PeerLink, claim: string, reason: string, message: string): void =>
-    link.publish(GRANTS).set(claim, { granted: false, reason, message, resources: {}, terms: {} });
-
-  const giveClaim = async (
-    peer: Peer,
-    link: PeerLink,
-    claim: string,
-    asked: ResourceList | undefined,
-  ): Promise<void> => {
-    const wrong = judgeClaim(peer.metadata.name, claim, asked, grants.list());
-    if (wrong !== undefined) {
-      refuse(link, claim, 'InvalidClaim', wrong);
-      return;
-    }
-    const room = nodes
-      .list()
-      .map(roomOf)
-      .filter((node) => node !== undefined);
-    const existing = grants.get(undefined, grantName(peer.metadata.name, claim));
-    // While no node is ready (a reboot), what was given before stays.
-    if (room.length === 0 && existing !== undefined) {
-      tell(link, existing);
-      return;
-    }
-    const plan = planGrant(asked, room, rulesFor(policies.list(), peer.metadata.name));
-    const manifest = manifestOf(peer, claim, plan);
-    const stored = await ensure<Grant>(client, GRANT, manifest, {
+  const write = async (manifest: ReturnType<typeof manifestOf>): Promise<Grant> => {
+    const existing = grants.get(undefined, manifest.metadata.name);
+    // A resource that is given no more must go, too, which `ensure` alone doesn't see.
+    const isSame = existing !== undefined && equalJson(existing.spec, manifest.spec);
+    return ensure<Grant>(client, GRANT, manifest, {
       fieldManager: FIELD_MANAGER,
-      existing,
+      existing: isSame ? existing : undefined,
       signal,
     });
-    tell(link, stored);
   };
+
+  const remove = (grant: Grant): Promise<unknown> =>
+    client.delete(GRANT, grant.metadata.name, undefined, { uid: grant.metadata.uid, signal });
 
   const reconcile = async (name: string): Promise<void> => {
     const link = links.get(name);
@@ -102,19 +82,38 @@ export const runGrantController = (
     const claims = link.follow(CLAIMS);
     if (!isConsumer) {
       for (const id of publisher.ids()) publisher.delete(id);
-      for (const grant of mine)
-        await client.delete(GRANT, grant.metadata.name, undefined, { uid: grant.metadata.uid, signal });
+      for (const grant of mine) await remove(grant);
       publisher.markComplete();
       return;
     }
-    for (const [claim, item] of claims.entries()) await giveClaim(peer, link, claim, item.resources);
+    const plan = planGrants({
+      peer: name,
+      claims: new Map([...claims.entries()].map(([claim, { resources }]) => [claim, resources])),
+      isComplete: claims.isComplete(),
+      grants: grants.list(),
+      nodes: nodes
+        .list()
+        .map(roomOf)
+        .filter((node) => node !== undefined),
+      rules: rulesFor(policies.list(), name),
+    });
+    const { peerMaximum } = plan;
+    for (const [claim, { resources, terms, message }] of plan.give) {
+      tell(link, await write(manifestOf(peer, claim, { resources, peerMaximum, terms })), message);
+    }
+    for (const [claim, { reason, message }] of plan.refuse) {
+      publisher.set(claim, { granted: false, reason, message, resources: {}, terms: {} });
+    }
+    for (const [{ spec }, resources] of plan.hold) {
+      await write(manifestOf(peer, spec.claim, { resources, peerMaximum, withdrawn: true }));
+    }
+    for (const grant of plan.remove) await remove(grant);
     if (!claims.isComplete()) {
       // Not everything was heard since this process started: what was given stays, and is told.
-      for (const grant of mine) if (claims.get(grant.spec.claim) === undefined) tell(link, grant);
+      for (const grant of mine) {
+        if (claims.get(grant.spec.claim) === undefined && grant.spec.withdrawn !== true) tell(link, grant);
+      }
       return;
-    }
-    for (const grant of mine.filter(({ spec }) => claims.get(spec.claim) === undefined)) {
-      await client.delete(GRANT, grant.metadata.name, undefined, { uid: grant.metadata.uid, signal });
     }
     for (const id of publisher.ids()) if (claims.get(id) === undefined) publisher.delete(id);
     publisher.markComplete();

@@ -321,6 +321,53 @@ describe.concurrent('peering', { timeout: 30_000 }, () => {
     expect(home.kube.all(VIRTUAL_NODE)).toHaveLength(1);
   });
 
+  it('gives a peer that invents claims no more than one of them, and keeps no pile of Grants', async ({
+    onTestFinished,
+  }) => {
+    const [east, home] = (await start(onTestFinished, 'east', 'home')) as [FakeCluster, FakeCluster];
+    await peer(east, home);
+    const grants = () => east.kube.all<Grant>(GRANT);
+    await eventually(() => expect(grants()).toHaveLength(1));
+    await east.kube.client.patch(
+      GRANT,
+      'home-east',
+      undefined,
+      { status: { used: { cpu: '3', memory: '5Gi', pods: '60' } } },
+      { type: 'merge', subresource: 'status' },
+    );
+    const claim = (name: string) =>
+      home.kube.client.create(CLAIM, { metadata: { name }, spec: { peer: 'east' } } as never);
+    for (let n = 1; n <= 12; n += 1) await claim(`c${n}`);
+    const heard = (name: string) =>
+      home.kube.all<Claim>(CLAIM).find(({ metadata }) => metadata.name === name)?.status?.conditions?.[0];
+    await eventually(() => expect(heard('c12')).toMatchObject({ status: 'False', reason: 'Insufficient' }));
+    expect(heard('c12')?.message).toContain('cpu 3200m');
+    expect(grants()).toHaveLength(1);
+
+    // The claim that had it is withdrawn: its pods still hold 3 cores, and the next gets the rest only.
+    await home.kube.client.delete(CLAIM, 'east', undefined);
+    await eventually(() => {
+      const found = new Map(grants().map(({ spec }) => [spec.claim, spec]));
+      expect(found.get('east')).toMatchObject({ withdrawn: true, resources: { cpu: '3' } });
+      expect(found.get('c1')).toMatchObject({
+        resources: { cpu: '200m' },
+        peerMaximum: { cpu: '3200m', memory: '6553Mi', pods: '88' },
+      });
+    });
+    await east.kube.client.patch(
+      GRANT,
+      'home-east',
+      undefined,
+      { status: { used: { cpu: '0', memory: '0', pods: '0' } } },
+      { type: 'merge', subresource: 'status' },
+    );
+    await eventually(() => {
+      const found = new Map(grants().map(({ spec }) => [spec.claim, spec]));
+      expect(found.get('east')).toBeUndefined();
+      expect(found.get('c1')?.resources['cpu']).toBe('3200m');
+    });
+  });
+
   it('cuts both connections at once when the pin is dropped, and while paused', async ({
     onTestFinished,
   }) => {

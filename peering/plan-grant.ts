@@ -1,11 +1,11 @@
 import { DnsSubdomain } from '../api/cluster-id.ts';
 import { messageOf } from '../api/errors.ts';
 import { policyOfPeer } from '../api/policy-of-peer.ts';
-import { formatResources, parseResources, type ResourceList } from '../api/quantity.ts';
+import { parseResources, type ResourceList } from '../api/quantity.ts';
 import type { GrantTerms, PricePerHour } from '../api/v1alpha1/claim.ts';
 import type { Grant, GrantPolicy } from '../api/v1alpha1/grant.ts';
 
-/** How much a claim gets. Pure. */
+/** What a policy and the real nodes let a peer have, and which claims are well formed. Pure. */
 
 /** What a real node of the provider offers. */
 export interface NodeRoom {
@@ -21,11 +21,6 @@ export interface GrantRules {
   readonly zone: string | undefined;
   readonly region: string | undefined;
   readonly pricePerHour?: PricePerHour | undefined;
-}
-
-export interface GrantPlan {
-  readonly resources: Record<string, string>;
-  readonly terms: GrantTerms;
 }
 
 /** Name of the Grant that answers a peer's claim. */
@@ -74,7 +69,8 @@ const STEP: Readonly<Record<string, number>> = {
   'ephemeral-storage': 1024 * 1024,
 };
 
-const roundDown = (resource: string, value: number): number => {
+/** The largest amount that a grant can name, up to `value`. */
+export const roundDown = (resource: string, value: number): number => {
   const step = STEP[resource] ?? 1;
   // 0.29 / 0.01 is a little less than 29: a tiny tolerance keeps whole steps whole.
   return Math.floor(value / step + 1e-6) * step;
@@ -103,7 +99,8 @@ const common = (values: readonly (string | undefined)[]): string | undefined =>
 const distinct = (values: readonly (string | undefined)[], most: number): string[] =>
   [...new Set(values.filter((value) => value !== undefined))].sort().slice(0, most);
 
-const termsOf = (nodes: readonly NodeRoom[], rules: GrantRules): GrantTerms => {
+/** What holds for pods on these nodes. */
+export const termsOf = (nodes: readonly NodeRoom[], rules: GrantRules): GrantTerms => {
   const label = (name: string): (string | undefined)[] => nodes.map((node) => node.labels[name]);
   const zone = rules.zone ?? common(label('topology.kubernetes.io/zone'));
   const region = rules.region ?? common(label('topology.kubernetes.io/region'));
@@ -121,29 +118,13 @@ const termsOf = (nodes: readonly NodeRoom[], rules: GrantRules): GrantTerms => {
   };
 };
 
-/**
- * What a claim is given: of each resource the least of what is asked, what the policy's maximum says, and its share of what
- * the real nodes have. A grant that shrinks below what is used evicts nothing; it only admits nothing more.
- */
-export const planGrant = (
-  claim: ResourceList | undefined,
-  nodes: readonly NodeRoom[],
-  rules: GrantRules,
-): GrantPlan => {
+/** Most that a peer gets of each resource: what the policy's maximum says, else its share of what the real nodes have. */
+export const ceilingOf = (nodes: readonly NodeRoom[], rules: GrantRules): Record<string, number> => {
   const ceiling = share(nodes, rules.sharePercent);
   for (const [name, maximum] of Object.entries(parseResources(rules.maximum))) {
     // A maximum is a limit, and also opens a resource beyond the share, up to what there is.
     const all = share(nodes, 100)[name] ?? 0;
-    ceiling[name] = Math.min(maximum, all);
+    ceiling[name] = roundDown(name, Math.min(maximum, all));
   }
-  const asked = claim === undefined ? undefined : parseResources(claim);
-  const given: Record<string, number> = {};
-  for (const [name, most] of Object.entries(ceiling)) {
-    const wanted = asked?.[name] ?? most;
-    given[name] = roundDown(name, Math.min(wanted, most));
-  }
-  const resources = Object.fromEntries(
-    Object.entries(formatResources(given)).sort(([a], [b]) => (a < b ? -1 : 1)),
-  );
-  return { resources, terms: termsOf(nodes, rules) };
+  return ceiling;
 };

@@ -3,82 +3,13 @@ import { describe, expect, it } from 'vitest';
 import type { Invite } from '../api/v1alpha1/invite.ts';
 import type { Grant, GrantPolicy } from '../api/v1alpha1/grant.ts';
 import type { Peer } from '../api/v1alpha1/peer.ts';
-import { parseQuantity } from '../api/quantity.ts';
 import type { FluviaError } from '../api/errors.ts';
-import { judgeClaim, planGrant, rulesFor, type GrantRules, type NodeRoom } from './plan-grant.ts';
+import { judgeClaim, rulesFor } from './plan-grant.ts';
 import { planInvite } from './plan-invite.ts';
 import { planJoin, type JoinFacts, type JoinWorld } from './plan-join.ts';
 import { planPeerStatus, ownPeerStatus, type ObservedLink } from './plan-peer-status.ts';
 
-const node = (allocatable: Record<string, string>, labels: Record<string, string> = {}): NodeRoom => ({
-  allocatable,
-  labels: { 'kubernetes.io/arch': 'amd64', 'kubernetes.io/os': 'linux', ...labels },
-  kubeletVersion: 'v1.37.2',
-});
-const rules: GrantRules = { sharePercent: 80, maximum: undefined, zone: undefined, region: undefined };
-
-describe('planGrant', () => {
-  const nodes = [
-    node(
-      { cpu: '4', memory: '8Gi', pods: '110', 'nvidia.com/gpu': '2', 'hugepages-2Mi': '0' },
-      { 'topology.kubernetes.io/zone': 'z1' },
-    ),
-    node(
-      { cpu: '3920m', memory: '7948072Ki', pods: '110' },
-      { 'kubernetes.io/arch': 'arm64', 'topology.kubernetes.io/zone': 'z2' },
-    ),
-  ];
-
-  it('gives a share of what all real nodes have, rounded down', () => {
-    const { resources, terms } = planGrant(undefined, nodes, rules);
-    expect(resources).toEqual({ cpu: '6330m', memory: '12763Mi', 'nvidia.com/gpu': '1', pods: '176' });
-    expect(terms).toEqual({
-      architectures: ['amd64', 'arm64'],
-      operatingSystems: ['linux'],
-      kubeletVersion: 'v1.37.2',
-    });
-  });
-
-  it('gives what is asked up to the maximum', () => {
-    const asked = { cpu: '2', memory: '100Gi', 'example.com/none': '5' };
-    const { resources } = planGrant(asked, nodes, { ...rules, maximum: { memory: '4Gi', pods: '10' } });
-    expect(resources).toMatchObject({ cpu: '2', memory: '4Gi', pods: '10' });
-    expect(resources).not.toHaveProperty(['example.com/none']);
-  });
-
-  it('gives nothing where there is nothing', () => {
-    expect(planGrant({ cpu: '1' }, [], rules).resources).toEqual({});
-  });
-
-  it('never gives more than asked, than the maximum, or than there is', () => {
-    const quantity = fc.integer({ min: 0, max: 64_000 }).map((m) => `${m}m`);
-    fc.assert(
-      fc.property(
-        fc.array(quantity, { maxLength: 5 }),
-        fc.option(quantity),
-        fc.option(quantity),
-        fc.integer({ min: 1, max: 100 }),
-        (cpus, ask, max, sharePercent) => {
-          const plan = planGrant(
-            ask === null ? undefined : { cpu: ask },
-            cpus.map((cpu) => node({ cpu })),
-            {
-              ...rules,
-              sharePercent,
-              maximum: max === null ? undefined : { cpu: max },
-            },
-          );
-          const given = parseQuantity(plan.resources['cpu'] ?? '0');
-          const limits = [
-            cpus.reduce((sum, cpu) => sum + parseQuantity(cpu), 0),
-            ...[ask, max].filter((v) => v !== null).map(parseQuantity),
-          ];
-          expect(given).toBeLessThanOrEqual(Math.min(...limits) + 1e-6);
-        },
-      ),
-    );
-  });
-
+describe('rulesFor', () => {
   it('takes the policy that names the peer, else the default', () => {
     const policy = (name: string, spec: object): GrantPolicy =>
       ({ apiVersion: 'fluvia.dev/v1alpha1', kind: 'GrantPolicy', metadata: { name }, spec }) as GrantPolicy;

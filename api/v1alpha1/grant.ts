@@ -16,6 +16,15 @@ export const GrantKind = defineKind({
     peer: DnsLabel,
     claim: DnsSubdomain.describe("Name of the Claim at the peer's."),
     resources: ResourceList,
+    peerMaximum: ResourceList.optional().describe(
+      'Most that all pods of the peer may count together, whichever claim they came by.',
+    ),
+    withdrawn: z
+      .boolean()
+      .optional()
+      .describe(
+        'Its claim is gone, or gets nothing any more, but pods that came by it hold `resources`: nothing is added.',
+      ),
     terms: GrantTerms.optional(),
   }),
   status: z.object({ used: ResourceList.optional(), conditions: Conditions.optional() }),
@@ -51,7 +60,7 @@ export const GrantPolicyKind = defineKind({
         'Names of the Peers it holds for. Only the policy `default` may do without: then it holds for all that no other names.',
       ),
     maximum: ResourceList.optional().describe(
-      'Most that one claim gets; by default `sharePercent` of what is allocatable.',
+      'Most that all claims of one peer get together; by default `sharePercent` of what is allocatable.',
     ),
     sharePercent: z.number().int().min(1).max(100).default(80),
     podSecurity: z

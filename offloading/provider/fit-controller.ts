@@ -6,7 +6,14 @@ import { keyOf, type Node, type Pod } from '../../runtime/kube/types.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import type { ProviderContext } from './context.ts';
 import { isUsable, planFits, roomOfNodes, type FitNode, type FitPod } from './plan-fits.ts';
-import { amountsGiven, podAmounts, subtractAmounts, type Amounts, type CountedPod } from './plan-quota.ts';
+import {
+  amountsGiven,
+  leftTogether,
+  podAmounts,
+  subtractAmounts,
+  type Amounts,
+  type CountedPod,
+} from './plan-quota.ts';
 
 const KEY = 'fits';
 const INTERVAL_MS = 1000;
@@ -86,8 +93,10 @@ export const runFitController = (context: ProviderContext, signal: AbortSignal):
           )
           .map(({ spec }) => spec.home.uid);
         const left = subtractAmounts(amountsGiven(grant.spec.resources), ledger.usedBy(grant.metadata.name));
+        const own = { ...usedUp(grant.spec.resources), ...left };
+        const inAll = leftTogether(own, grant.spec.peerMaximum, ledger.usedByConsumer(link.clusterID));
         // What is used up is given no more: a resource that is left out of `left` is not given at all.
-        const item = planFits(rooms, { left: { ...usedUp(grant.spec.resources), ...left }, counted });
+        const item = planFits(rooms, { left: inAll, counted });
         const text = JSON.stringify(item);
         if (before.get(grant.spec.claim) === text) continue;
         before.set(grant.spec.claim, text);

@@ -26,7 +26,10 @@ export const feedLedger = (context: ProviderContext, signal: AbortSignal): void 
   const stop = shadows.onChange(({ type, object }) => {
     const ended = object.status?.phase === 'Succeeded' || object.status?.phase === 'Failed';
     if (type === 'deleted' || ended) ledger.release(keyOf(object));
-    else ledger.record(keyOf(object), object.spec.grant, amountsOf(object));
+    else {
+      const { grant, home } = object.spec;
+      ledger.record(keyOf(object), { grant, consumer: home.clusterID }, amountsOf(object));
+    }
   });
   signal.addEventListener('abort', stop, { once: true });
 };
@@ -42,7 +45,7 @@ const usedOf = (grant: Grant, used: Amounts): Readonly<Record<string, string>> =
 export const runGrantUsageController = (context: ProviderContext, signal: AbortSignal): Promise<void> => {
   const { deps, grants, ledger, shadows } = context;
   const queue = createWorkQueue({ clock: deps.clock });
-  const stop = ledger.onChange((grant) => queue.addAfter(grant, GATHER_MS));
+  const stop = ledger.onChange(({ grant }) => queue.addAfter(grant, GATHER_MS));
   signal.addEventListener('abort', stop, { once: true });
   const reconcile = async (name: string): Promise<void> => {
     const grant = grants.get(undefined, name);

@@ -26,6 +26,8 @@ export interface Shortage {
   readonly needed: number;
   /** What the grant still has; undefined when it has none of this kind at all. */
   readonly free: number | undefined;
+  /** Whether it is all that the consumer runs here that has reached its limit, not this grant alone. */
+  readonly ofAll?: boolean;
 }
 
 const RESOURCE = /^[A-Za-z0-9](?:[-A-Za-z0-9_./]{0,251}[A-Za-z0-9])?$/;
@@ -155,13 +157,32 @@ export const shortages = (granted: Amounts, used: Amounts, needed: Amounts): rea
     })
     .filter(({ needed: amount, free }) => free === undefined || amount > free);
 
+/** What is left of `left` where all that the consumer runs here may hold no more than `together`. */
+export const leftTogether = (
+  left: Amounts,
+  together: ResourceList | undefined,
+  usedTogether: Amounts,
+): Amounts => {
+  if (together === undefined) return left;
+  const most = amountsGiven(together);
+  return Object.fromEntries(
+    Object.entries(left).map(([resource, amount]) => {
+      const limit = at(most, resource);
+      // As in `shortages`: who names no `pods` means any number.
+      if (limit === undefined && resource === 'pods') return [resource, amount];
+      const all = (limit ?? 0) - (at(usedTogether, resource) ?? 0);
+      return [resource, Math.max(0, Math.min(amount, all))];
+    }),
+  );
+};
+
 /** A sentence that says what is missing. */
 export const describeShortages = (missing: readonly Shortage[]): string =>
   missing
     .slice(0, 8)
-    .map(({ resource, needed, free }) =>
+    .map(({ resource, needed, free, ofAll }) =>
       free === undefined
         ? `the grant has no ${resource.slice(0, 100)}`
-        : `${resource.slice(0, 100)}: ${formatAmount(resource, needed)} needed, ${formatAmount(resource, free)} free`,
+        : `${ofAll === true ? 'of what all claims of this peer get together, with pods of withdrawn ones, ' : ''}${resource.slice(0, 100)}: ${formatAmount(resource, needed)} needed, ${formatAmount(resource, free)} free`,
     )
     .join('; ');

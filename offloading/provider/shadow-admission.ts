@@ -103,6 +103,7 @@ export const admitShadow = async (
   if (
     grant === undefined ||
     grant.metadata.deletionTimestamp !== undefined ||
+    grant.spec.withdrawn === true ||
     grant.spec.peer !== consumer.link.peer
   ) {
     return refused('NoGrant', `nothing is granted for claim ${item.claim}`, true);
@@ -110,7 +111,12 @@ export const admitShadow = async (
   const { plan, needed } = translate(item, clusterID, context.podRules(clusterID));
   if (!plan.ok) return refused(plan.reason, plan.message);
   const ledgerKey = `${twin}/${state.name}`;
-  const missing = context.ledger.reserve(ledgerKey, grantName, grant.spec.resources, needed);
+  const missing = context.ledger.reserve(
+    ledgerKey,
+    { grant: grantName, consumer: clusterID },
+    { granted: grant.spec.resources, together: grant.spec.peerMaximum },
+    needed,
+  );
   if (missing.length > 0) return refused('QuotaExceeded', describeShortages(missing), true);
   try {
     await asPeeringCall(() =>

@@ -211,7 +211,16 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
   };
 
   const wakers = [
-    ledger.onChange((grant, freed) => freed && waiters.wake(grantTopic(grant), WAKE_AT_ONCE)),
+    ledger.onChange((account, freed) => {
+      if (!freed) return;
+      waiters.wake(grantTopic(account.grant), WAKE_AT_ONCE);
+      // What one claim's pods gave back, the others may have: there is one limit for all.
+      const peer = consumers.get(account.consumer)?.link.peer;
+      for (const { metadata, spec } of grants.list()) {
+        if (spec.peer === peer && metadata.name !== account.grant)
+          waiters.wake(grantTopic(metadata.name), WAKE_AT_ONCE);
+      }
+    }),
     grants.onChange(({ object }) => waiters.wake(grantTopic(object.metadata.name))),
     offers.onChange(({ object }) => waiters.wake(openTopic(object.spec.peer))),
     fabricNodes.onChange(() => {

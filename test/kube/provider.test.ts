@@ -216,12 +216,32 @@ describe('shadows', () => {
     const [first] = states().find(([, { state }]) => state === 'accepted') ?? [''];
     stage.withdraw(first);
     await until('one more', () => states().length === 39 && accepted() === 8);
+    // Another claim of the same peer gets no room beside it, and a withdrawn one takes nothing new.
+    const grantOf = (claim: string, more: Partial<Grant['spec']>) =>
+      fluvia('Grant', `home-${claim}`, {
+        peer: 'home',
+        claim,
+        resources: { cpu: '1', memory: '1Gi', pods: '20' },
+        peerMaximum: { cpu: '1', memory: '1Gi', pods: '20' },
+        ...more,
+      });
+    await make(stage.admin, GRANT, grantOf('second', {}), grantOf('past', { withdrawn: true }));
+    stage.ask('shop/many-40', { ...shadow('u-many-40'), claim: 'second' });
+    stage.ask('shop/many-41', { ...shadow('u-many-41'), claim: 'past' });
+    const messageOf = (id: string): string | undefined => stage.statusOf(id)?.message;
+    await until('the second claim refused', () => messageOf('shop/many-40')?.includes('90m free') === true);
+    expect(messageOf('shop/many-40')).toMatch(/^of what all claims of this peer get together/);
+    expect(stage.statusOf('shop/many-41')).toMatchObject({ state: 'refused', reason: 'NoGrant' });
+    stage.withdraw('shop/many-41');
+    // What the first claim's pods give back, the second may have.
     for (let i = 0; i < 40; i += 1) stage.withdraw(`shop/many-${i}`);
+    await until('its turn', () => stage.statusOf('shop/many-40')?.state === 'accepted');
+    stage.withdraw('shop/many-40');
     await until(
       'room again',
       async () => (await stage.admin.get<Grant>(GRANT, 'home-default'))?.status?.used?.['cpu'] === '110m',
     );
-    expect(states()).toEqual([]);
+    await until('nothing left', () => states().length === 0);
   });
 
   it('are refused with the reason of this cluster’s admission', async () => {
