@@ -43,6 +43,15 @@ export type Grant = ObjectOf<typeof GrantKind>;
 /** What each foreign container asks for at least where no policy says otherwise. */
 export const LEAST_REQUESTS = { cpu: '10m', memory: '16Mi' } as const;
 
+/**
+ * The most of a consumer that exists here at once where no policy says otherwise. All of it lies in etcd, whose usual size is
+ * 2 GiB for the whole cluster: so several peers that use all of this do it no harm. A pod with its record takes about 10 KiB,
+ * a Service with its slices 3 KiB.
+ */
+export const MOST_HELD = { namespaces: 500, objects: 20_000, pods: 20_000, size: '256Mi' } as const;
+
+const count = z.number().int().min(0).max(1_000_000);
+
 /** Rules by which grants are given and foreign pods are accepted; which one holds for a peer: `policyOfPeer`. */
 export const GrantPolicyKind = defineKind({
   kind: 'GrantPolicy',
@@ -85,6 +94,19 @@ export const GrantPolicyKind = defineKind({
       .describe(
         "Whether foreign pods' images are always asked of their registry. When missing, they are while a node's kubelet is older than 1.35, which runs a cached image whoever pulled it.",
       ),
+    mostHeld: z
+      .object({
+        namespaces: count.default(MOST_HELD.namespaces).describe('Twin namespaces.'),
+        objects: count
+          .default(MOST_HELD.objects)
+          .describe('Services, EndpointSlices, ConfigMaps and Secrets in them.'),
+        pods: count.default(MOST_HELD.pods).describe('Pods, also those that ended and are still asked for.'),
+        size: QuantityString.default(MOST_HELD.size).describe(
+          'Bytes of objects and pods together. So much may be written at once, too, and again within ten minutes.',
+        ),
+      })
+      .optional()
+      .describe('The most of a peer that exists here at once, whatever its grants: it fills etcd.'),
     zone: z.string().max(63).optional(),
     region: z.string().max(63).optional(),
     pricePerHour: PricePerHour.optional().describe(

@@ -17,9 +17,12 @@ import * as kube from '../../runtime/kube/resources.ts';
 import type { PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import type { KubeObject, Namespace, Node, Pod } from '../../runtime/kube/types.ts';
 import { createConsumers, type Consumers } from './consumers.ts';
+import { createHoldings, type Holdings } from './holdings.ts';
+import { heldLimits, type HeldLimits } from './plan-holdings.ts';
 import { planPodRules, type PodRules } from './plan-pod-rules.ts';
 import type { ReflectedKind } from './plan-object.ts';
 import { createQuotaLedger, type QuotaLedger } from './quota-ledger.ts';
+import { createRefusals, type Refusals } from './refusals.ts';
 import { createFenceLeases, type FenceLeases } from './fence-leases.ts';
 import { createTwins, type Twins } from './twins.ts';
 
@@ -50,6 +53,8 @@ export interface ProviderContext {
   readonly consumers: Consumers;
   readonly twins: Twins;
   readonly ledger: QuotaLedger;
+  readonly holdings: Holdings;
+  readonly refusals: Refusals;
   readonly leases: FenceLeases;
   readonly namespaces: Informer<Namespace>;
   readonly shadows: Informer<ShadowPod>;
@@ -69,6 +74,8 @@ export interface ProviderContext {
   asPeering(clusterID: string): KubeClient;
   /** What is demanded of the pods of a consumer, by the policy that holds for its peer. */
   podRules(clusterID: string): PodRules;
+  /** The most of a consumer that may exist here. */
+  heldLimits(clusterID: string): HeldLimits;
   /** Whether a cluster's link is up, or broke less than `graceMs` ago. */
   isAlive(clusterID: string, graceMs: number): boolean;
 }
@@ -113,6 +120,9 @@ export const createContext = (
   const nodes = informers.for<Node>(kube.NODE);
   const reflectedScope = { labelSelector: `${LABELS.reflected}=true` };
   const consumers = createConsumers(links, peers, signal);
+  const policyOf = (id: string): GrantPolicy | undefined =>
+    policyOfPeer(policies.list(), consumers.peerOf(id)?.metadata.name);
+  const limitsOf = (id: string): HeldLimits => heldLimits(policyOf(id));
   const clients = new Map<string, KubeClient>();
   const startedAt = clock.monotonicMs();
   return {
@@ -122,6 +132,9 @@ export const createContext = (
     consumers,
     twins: createTwins(namespaces),
     ledger: createQuotaLedger(),
+    holdings: createHoldings(clock, limitsOf),
+    refusals: createRefusals(),
+    heldLimits: limitsOf,
     leases: createFenceLeases(deps.bootClock ?? systemBootClock, deps.leaderTransitions),
     namespaces,
     shadows,
@@ -151,7 +164,7 @@ export const createContext = (
     },
     podRules: (id) =>
       planPodRules(
-        policyOfPeer(policies.list(), consumers.peerOf(id)?.metadata.name),
+        policyOf(id),
         nodes
           .list()
           .filter((node) => node.metadata.labels?.[LABELS.virtualNode] === undefined)

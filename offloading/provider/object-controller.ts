@@ -5,8 +5,10 @@ import { isAlreadyExists, isInvalid } from '../../runtime/kube/errors.ts';
 import type { HasMetadata, KubeObject } from '../../runtime/kube/types.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import { FIELD_MANAGER, REFLECTED, VIEWS_BY_CLUSTER, type ProviderContext } from './context.ts';
+import { heldKey, type Excess } from './holdings.ts';
 import { createItemSource } from './item-source.ts';
 import { isOf, KINDS, splitKey, withHash, type ObjectKey } from './object-key.ts';
+import { bytesOf, objectHolding } from './plan-holdings.ts';
 import { nameAtHome, nameInTwin } from './name-in-twin.ts';
 import { asPeeringCall, isRefusal } from './peering-errors.ts';
 import {
@@ -26,9 +28,14 @@ const CONFLICT_RETRY_MS = 60_000;
 /** A little more than the time after a start within which every link counts as up. */
 const START_LOOK_MS = 21_000;
 
+const heldKeyOf = (key: ObjectKey, twin: string): string =>
+  heldKey(key.kind, twin, nameInTwin(key.kind, key.name));
+
 /** Runs until `signal` aborts. */
 export const runObjectController = (context: ProviderContext, signal: AbortSignal): Promise<void> => {
-  const { deps, consumers, twins, views, namespaces, peers } = context;
+  const { deps, consumers, twins, views, namespaces, peers, holdings, refusals } = context;
+  /** What refused objects would take: they are looked at again and again. */
+  const sizes = new WeakMap<ObjectItem, number>();
   const queue = createWorkQueue({ clock: deps.clock });
 
   const keysIn = (clusterID: string, kinds: readonly ReflectedKind[]): readonly string[] => {
@@ -88,6 +95,7 @@ export const runObjectController = (context: ProviderContext, signal: AbortSigna
     } catch (error) {
       if (isAlreadyExists(error)) return meetExisting(key, manifest);
       if (!isRefusal(error)) throw error;
+      holdings.release(heldKeyOf(key, manifest.metadata.namespace));
       tell(manifest.metadata.namespace, 'ReflectionRefused', `${key.kind} ${key.name}: ${error.message}`);
       return { requeueAfterMs: CONFLICT_RETRY_MS };
     }
@@ -100,6 +108,7 @@ export const runObjectController = (context: ProviderContext, signal: AbortSigna
       context.asPeering(key.clusterID).get(REFLECTED[key.kind], manifest.metadata.name, twin, { signal }),
     );
     if (live === undefined || isOf(key.clusterID, live)) return { requeueAfterMs: 200 };
+    holdings.release(heldKeyOf(key, twin));
     tell(
       twin,
       'Conflict',
@@ -132,6 +141,8 @@ export const runObjectController = (context: ProviderContext, signal: AbortSigna
         return { requeueAfterMs: 200 };
       }
       if (!isRefusal(error)) throw error;
+      const held = heldKeyOf(key, manifest.metadata.namespace);
+      holdings.record(key.clusterID, held, objectHolding(bytesOf(live)));
       tell(manifest.metadata.namespace, 'ReflectionRefused', `${key.kind} ${key.name}: ${error.message}`);
       return { requeueAfterMs: CONFLICT_RETRY_MS };
     }
@@ -157,6 +168,15 @@ export const runObjectController = (context: ProviderContext, signal: AbortSigna
           { fieldManager: FIELD_MANAGER, signal },
         ),
     );
+  };
+
+  /** Whether there is room for it. Endpoints that a dead link makes not ready are no doing of the consumer's. */
+  const admit = (key: ObjectKey, item: ObjectItem, manifest: ReflectedManifest): Excess | undefined => {
+    if (key.kind === 'EndpointSlice' && !isAlive(key.clusterID)) return undefined;
+    const bytes = sizes.get(item) ?? bytesOf(manifest);
+    sizes.set(item, bytes);
+    const held = heldKeyOf(key, manifest.metadata.namespace);
+    return holdings.admit(key.clusterID, held, objectHolding(bytes));
   };
 
   const apply = async (
@@ -186,8 +206,18 @@ export const runObjectController = (context: ProviderContext, signal: AbortSigna
       );
     }
     const manifest = withHash(key.kind, plan.manifest);
+    if (live !== undefined && holds(live, manifest)) {
+      refusals.clear(key);
+      return undefined;
+    }
+    const excess = admit(key, item, manifest);
+    if (excess !== undefined) {
+      refusals.set(key, excess.message);
+      tell(twin, 'LimitExceeded', `${key.kind} ${key.name}: ${excess.message}`);
+      return { requeueAfterMs: excess.retryMs };
+    }
+    refusals.clear(key);
     if (live === undefined) return create(key, manifest);
-    if (holds(live, manifest)) return undefined;
     // An object that home made anew under the same name may not be a mere change of the old one.
     const renewed = live.metadata.annotations?.[ANNOTATIONS.originUID] !== item.uid;
     if (renewed && live['immutable'] === true) {
@@ -209,7 +239,12 @@ export const runObjectController = (context: ProviderContext, signal: AbortSigna
     const cached = context.reflected[key.kind].get(twinName, nameInTwin(key.kind, key.name));
     const live = cached !== undefined && isOf(key.clusterID, cached) ? cached : undefined;
     if (item === undefined) {
-      if (live === undefined) return undefined;
+      refusals.clear(key);
+      if (live === undefined) {
+        // What was about to be made never was.
+        holdings.release(heldKeyOf(key, twinName));
+        return undefined;
+      }
       if (consumer?.objects.isComplete() === true) return remove(key, live);
       return quiet(key, live);
     }
@@ -259,7 +294,7 @@ export const runObjectController = (context: ProviderContext, signal: AbortSigna
             : keysIn(clusterID, KINDS).filter((key) => key.split('/')[2] === home);
         }),
       ],
-      reads: [peers],
+      reads: [peers, context.policies, context.shadows],
       reconcile,
       workers: 4,
       queue,

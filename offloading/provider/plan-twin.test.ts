@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { planTwin, sharedWithOf, twinNames, type TwinWorld } from './plan-twin.ts';
+import { planTwin, readyTwin, sharedWithOf, twinNames, type TwinWorld } from './plan-twin.ts';
 
 const ID = 'abcdef'.padEnd(26, 'x');
 const world = (more: Partial<TwinWorld> = {}): TwinWorld => ({
@@ -12,6 +12,7 @@ const world = (more: Partial<TwinWorld> = {}): TwinWorld => ({
   peerGone: false,
   twin: undefined,
   isTaken: () => false,
+  noFurther: undefined,
   podSecurity: 'baseline',
   remaining: 0,
   ...more,
@@ -46,6 +47,24 @@ describe('planTwin', () => {
     const plan = planTwin(world({ wanted: { mapping, sharedWith: [] }, isTaken: taken(...names) }));
     expect(plan.action).toBe(action);
     expect('name' in plan ? plan.name : undefined).toBe(name);
+  });
+
+  it('gets no further twin where its consumer has the most already, but keeps those that stand', () => {
+    expect(planTwin(world({ noFurther: 'the most is 2' }))).toEqual({
+      action: 'refuse',
+      status: { ready: false, reason: 'LimitExceeded', message: 'the most is 2' },
+    });
+    expect(planTwin(world({ noFurther: 'the most is 2', twin })).action).toBe('keep');
+  });
+
+  it('tells of a twin that stands what isn’t brought there', () => {
+    expect(readyTwin('shop', 'shop', 'Secret a: too much')).toEqual({
+      twin: 'shop',
+      ready: true,
+      reason: 'LimitExceeded',
+      message: 'not there: Secret a: too much',
+    });
+    expect(readyTwin('shop', 'shop').reason).toBe('Ready');
   });
 
   it.each(['default', 'kube-system', 'fluvia-system'])('never becomes %s', (homeNamespace) => {

@@ -27,6 +27,8 @@ export interface TwinWorld {
   /** The namespace whose labels say that it is this twin. */
   readonly twin: ExistingTwin | undefined;
   readonly isTaken: (name: string) => boolean;
+  /** Why the consumer gets no further twin; undefined when it may have one. */
+  readonly noFurther: string | undefined;
   /** Pod Security Standard to enforce in it. */
   readonly podSecurity: string;
   /** Shadows and pods of the consumer that are still in it. */
@@ -103,11 +105,14 @@ const status = (twin: string | undefined, ready: boolean, reason: string, messag
   message,
 });
 
-/** What the consumer is told of a twin that stands. */
-export const readyTwin = (name: string, homeNamespace: string): TwinStatus =>
-  name === homeNamespace
+/** What the consumer is told of a twin that stands; `refused`: an object that isn't brought there, and why. */
+export const readyTwin = (name: string, homeNamespace: string, refused?: string): TwinStatus => {
+  if (refused !== undefined)
+    return status(name, true, 'LimitExceeded', `not there: ${refused}`.slice(0, 1000));
+  return name === homeNamespace
     ? status(name, true, 'Ready', 'the twin has the same name')
     : status(name, true, 'Renamed', `the name is taken there, the twin is ${name}`);
+};
 
 /** The next step for one namespace of one consumer. */
 export const planTwin = (world: TwinWorld): TwinPlan => {
@@ -133,7 +138,10 @@ export const planTwin = (world: TwinWorld): TwinPlan => {
   }
   const names = twinNames(world.homeNamespace, wanted.mapping, world.peer, world.clusterID);
   const free = names.find((name) => !world.isTaken(name));
-  if (free !== undefined) return { action: 'create', name: free, meta };
+  if (free !== undefined)
+    return world.noFurther === undefined
+      ? { action: 'create', name: free, meta }
+      : { action: 'refuse', status: status(undefined, false, 'LimitExceeded', world.noFurther) };
   return {
     action: 'refuse',
     status:

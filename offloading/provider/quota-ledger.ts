@@ -39,6 +39,8 @@ export interface QuotaLedger {
   release(key: string): void;
   usedBy(grant: string): Amounts;
   usedByConsumer(clusterID: string): Amounts;
+  /** What is entered under a key. */
+  amountsOf(key: string): Amounts | undefined;
   /** Called with each account whose use changed, and whether something was given back. */
   onChange(listener: (account: Account, freed: boolean) => void): () => void;
 }
@@ -108,6 +110,7 @@ export const createQuotaLedger = (): QuotaLedger => {
     release,
     usedBy: grants.of,
     usedByConsumer: consumers.of,
+    amountsOf: (key) => entries.get(key)?.amounts,
     onChange: (listener) => {
       listeners.add(listener);
       return () => void listeners.delete(listener);

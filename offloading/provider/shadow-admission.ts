@@ -5,6 +5,8 @@ import type { ShadowPod } from '../../api/v1alpha1/shadow-pod.ts';
 import { isAlreadyExists } from '../../runtime/kube/errors.ts';
 import { FIELD_MANAGER, SHADOW_POD, type ProviderContext } from './context.ts';
 import { asPeeringCall, isRefusal } from './peering-errors.ts';
+import { heldKey } from './holdings.ts';
+import { bytesOf, podHolding } from './plan-holdings.ts';
 import { underRules, type PodRules } from './plan-pod-rules.ts';
 import { planPod, type PodPlan, type TranslatedPod } from './plan-pod.ts';
 import { describeShortages, podAmounts, type Amounts } from './plan-quota.ts';
@@ -85,6 +87,14 @@ const translateNow = (item: ShadowItem, clusterID: string, rules: PodRules): Omi
   }
 };
 
+/** As a pod that waits is translated once, it is measured once. */
+const sizes = new WeakMap<ShadowItem, number>();
+const sizeOf = (item: ShadowItem, shadow: ShadowPod): number => {
+  const bytes = sizes.get(item) ?? bytesOf(shadow);
+  sizes.set(item, bytes);
+  return bytes;
+};
+
 /**
  * Accepts the pod or says why not. The decision about the quota and its entry in the ledger are one step.
  * @throws what may be tried again.
@@ -118,9 +128,16 @@ export const admitShadow = async (
     needed,
   );
   if (missing.length > 0) return refused('QuotaExceeded', describeShortages(missing), true);
+  const shadow = shadowOf(state, item, twin, grantName, plan.pod);
+  const held = heldKey('ShadowPod', twin, state.name);
+  const excess = context.holdings.admit(clusterID, held, podHolding(sizeOf(item, shadow)));
+  if (excess !== undefined) {
+    context.ledger.release(ledgerKey);
+    return refused('LimitExceeded', excess.message, true);
+  }
   try {
     await asPeeringCall(() =>
-      context.asPeering(clusterID).create(SHADOW_POD, shadowOf(state, item, twin, grantName, plan.pod), {
+      context.asPeering(clusterID).create(SHADOW_POD, shadow, {
         fieldManager: FIELD_MANAGER,
         signal,
       }),
@@ -130,6 +147,7 @@ export const admitShadow = async (
     if (isAlreadyExists(error)) return { accepted: true };
     if (!isRefusal(error)) throw error;
     context.ledger.release(ledgerKey);
+    context.holdings.release(held);
     return refused('Rejected', error.message);
   }
   return { accepted: true };

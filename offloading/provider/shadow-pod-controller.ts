@@ -6,11 +6,13 @@ import { runController, watchSource, type ReconcileResult } from '../../runtime/
 import { POD } from '../../runtime/kube/resources.ts';
 import type { HasMetadata } from '../../runtime/kube/types.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
+import { heldKey } from './holdings.ts';
 import { isPeerNews } from './consumers.ts';
 import { FIELD_MANAGER, SHADOW_POD, SHADOWS_BY_ORIGIN, type ProviderContext } from './context.ts';
 import { createItemSource } from './item-source.ts';
 import { createRetryDelays } from './retry-delays.ts';
 import { asPeeringCall } from './peering-errors.ts';
+import { bytesOf } from './plan-holdings.ts';
 import { podMeta } from './plan-pod.ts';
 import { mapPatch } from './plan-meta-patch.ts';
 import { planShadow, type ShadowPlan } from './plan-shadow.ts';
@@ -38,8 +40,20 @@ const keyOfShadow = ({ spec }: ShadowPod): string =>
 
 /** Runs until `signal` aborts. */
 export const runShadowPodController = (context: ProviderContext, signal: AbortSignal): Promise<void> => {
-  const { deps, consumers, twins, shadows, pods, namespaces, peers, grants, offers, fabricNodes, ledger } =
-    context;
+  const {
+    deps,
+    consumers,
+    twins,
+    shadows,
+    pods,
+    namespaces,
+    peers,
+    grants,
+    offers,
+    fabricNodes,
+    ledger,
+    holdings,
+  } = context;
   const queue = createWorkQueue({ clock: deps.clock });
   const waiters = createWaiters((key) => queue.addAfter(key, GATHER_MS));
   const retries = createRetryDelays(deps.clock);
@@ -74,6 +88,12 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
     // A pod that runs already has no init container that waits, but stops like any other when its lease ends.
     const fence = equalJson(item.fence, shadow.spec.fence) ? undefined : (item.fence ?? null);
     if (labels === undefined && annotations === undefined && fence === undefined) return;
+    // Both objects are written as a whole for whatever changes in them.
+    const waitMs = holdings.pay(state.clusterID, 2 * bytesOf(shadow));
+    if (waitMs > 0) {
+      queue.addAfter(state.key, waitMs + 1000);
+      return;
+    }
     const client = context.asPeering(state.clusterID);
     const patch = { ...(labels && { labels }), ...(annotations && { annotations }) };
     const options = { type: 'merge', fieldManager: FIELD_MANAGER, signal } as const;
@@ -149,7 +169,10 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
         return undefined;
       case 'forget':
       case 'publish-gone':
-        if (state.twin !== undefined) ledger.release(`${state.twin}/${state.name}`);
+        if (state.twin !== undefined) {
+          ledger.release(`${state.twin}/${state.name}`);
+          if (shadow === undefined) holdings.release(heldKey('ShadowPod', state.twin, state.name));
+        }
         retries.forget(state.key);
         if (plan.action === 'forget') state.consumer?.statuses.delete(state.id);
         else state.consumer?.statuses.set(state.id, { uid: state.item?.uid ?? '', state: 'gone' });
@@ -280,8 +303,7 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
         fabricNodes,
         context.policies,
         context.nodes,
-        context.reflected.ConfigMap,
-        context.reflected.Secret,
+        ...Object.values(context.reflected),
         context.volumeClaims,
       ],
       reconcile,

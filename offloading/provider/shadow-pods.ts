@@ -21,7 +21,7 @@ export type PodCreation =
   | {
       readonly outcome: 'waiting';
       readonly topic: string;
-      readonly reason: 'MissingReference' | 'ForeignReference';
+      readonly reason: 'MissingReference' | 'ForeignReference' | 'LimitExceeded';
       readonly message: string;
     }
   | { readonly outcome: 'refused'; readonly reason: string; readonly message: string };
@@ -59,18 +59,21 @@ const find = async (
   return isOf(clusterID, found) ? 'own' : 'foreign';
 };
 
-const waitingFor = (twin: string, { kind, name }: ObjectReference, isForeign: boolean): PodCreation => {
+const waitingFor = (
+  twin: string,
+  { kind, name }: ObjectReference,
+  isForeign: boolean,
+  refusal: string | undefined,
+): PodCreation => {
   const inTwin = nameInTwin(kind, name);
-  return {
-    outcome: 'waiting',
-    topic: objectTopic(kind, twin, inTwin),
-    ...(isForeign
-      ? {
-          reason: 'ForeignReference',
-          message: `${kind} ${name}: the peer has another object ${inTwin} in the namespace; its administrator must remove that`,
-        }
-      : { reason: 'MissingReference', message: `waiting for ${kind} ${name}` }),
-  };
+  const waiting = { outcome: 'waiting', topic: objectTopic(kind, twin, inTwin) } as const;
+  if (isForeign) {
+    const message = `${kind} ${name}: the peer has another object ${inTwin} in the namespace; its administrator must remove that`;
+    return { ...waiting, reason: 'ForeignReference', message };
+  }
+  return refusal === undefined
+    ? { ...waiting, reason: 'MissingReference', message: `waiting for ${kind} ${name}` }
+    : { ...waiting, reason: 'LimitExceeded', message: `${kind} ${name} is not there: ${refusal}` };
 };
 
 /** Why the pod can't be made yet, by the first object that it refers to and that isn't its consumer's. */
@@ -88,7 +91,8 @@ const findObstacle = async (
       await find(context, state.clusterID, twin, reference, signal),
       state.consumer?.objects.get(id) !== undefined,
     );
-    if (verdict !== 'fine') return waitingFor(twin, reference, verdict === 'foreign');
+    const refusal = verdict === 'missing' ? context.refusals.of(state.clusterID, id) : undefined;
+    if (verdict !== 'fine') return waitingFor(twin, reference, verdict === 'foreign', refusal);
   }
   return undefined;
 };

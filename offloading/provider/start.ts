@@ -44,6 +44,7 @@ import { createContainerStreamHandler } from './container-streams.ts';
 import { createContext } from './context.ts';
 import { runFenceController } from './fence-controller.ts';
 import { runFitController } from './fit-controller.ts';
+import { feedHoldings } from './holdings.ts';
 import { feedLedger, runGrantUsageController } from './grant-usage-controller.ts';
 import { runObjectController } from './object-controller.ts';
 import { runOfferController } from './offer-controller.ts';
@@ -61,6 +62,7 @@ export const startProvider = async (
   const context = createContext(deps, links, clusterID, signal);
   // Before any controller runs: what exists counts before anything new is accepted.
   feedLedger(context, signal);
+  feedHoldings(context, signal);
   links.handleContainerStreams(createContainerStreamHandler(context));
   const controllers = {
     twin: runTwinController,

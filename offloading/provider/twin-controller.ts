@@ -9,6 +9,7 @@ import { isPeerNews } from './consumers.ts';
 import { FIELD_MANAGER, type ProviderContext } from './context.ts';
 import { createItemSource } from './item-source.ts';
 import { planTwin, readyTwin, type TwinMeta, type TwinStatus, type TwinWorld } from './plan-twin.ts';
+import { whyNoTwin } from './plan-holdings.ts';
 import { homeOfLabels } from './twins.ts';
 
 /** The RoleBinding is applied again this often, whatever happens to it. */
@@ -68,6 +69,7 @@ export const runTwinController = (context: ProviderContext, signal: AbortSignal)
               labels: namespace.metadata.labels ?? {},
               annotations: namespace.metadata.annotations ?? {},
             },
+      noFurther: whyNoTwin(context.heldLimits(clusterID), twins.ofCluster(clusterID).length),
       isTaken: (name) => namespaces.get(undefined, name) !== undefined,
       podSecurity: context.podRules(clusterID).level,
       remaining: namespace === undefined || !mayGo ? 0 : remainingIn(namespace.metadata.name),
@@ -126,6 +128,8 @@ export const runTwinController = (context: ProviderContext, signal: AbortSignal)
       publisher?.set(homeNamespace, status);
       items.done(key);
     };
+    const ready = (name: string): TwinStatus =>
+      readyTwin(name, homeNamespace, context.refusals.inNamespace(clusterID, homeNamespace));
     switch (plan.action) {
       case 'none':
         return undefined;
@@ -156,7 +160,7 @@ export const runTwinController = (context: ProviderContext, signal: AbortSignal)
         const made = await create(plan.name, plan.meta);
         if (made === undefined) return { requeueAfterMs: 500 };
         await bind(plan.name, made.metadata.uid ?? '', clusterID);
-        publish(readyTwin(plan.name, homeNamespace));
+        publish(ready(plan.name));
         deps.log.info('twin made', { twin: plan.name, cluster: clusterID, homeNamespace });
         return { requeueAfterMs: RESYNC_MS };
       }
@@ -171,7 +175,7 @@ export const runTwinController = (context: ProviderContext, signal: AbortSignal)
           );
         }
         await bind(plan.name, twins.of(clusterID, homeNamespace)?.metadata.uid ?? '', clusterID);
-        publish(readyTwin(plan.name, homeNamespace));
+        publish(ready(plan.name));
         return { requeueAfterMs: RESYNC_MS };
     }
   };
@@ -186,6 +190,7 @@ export const runTwinController = (context: ProviderContext, signal: AbortSignal)
       name: 'offloading.twin',
       sources: [
         items,
+        context.refusals.source,
         watchSource(namespaces, ({ object, old }) => [...keyOfTwin(object), ...(old ? keyOfTwin(old) : [])]),
         watchSource(peers, (change) => (isPeerNews(change) ? twinsOfPeer(change.object.spec.clusterID) : [])),
         watchSource(policies, () => namespaces.list().flatMap(keyOfTwin)),

@@ -64,8 +64,9 @@ const REGION = 'topology.kubernetes.io/region';
 
 /**
  * Metadata and spec of the Node. Its labels are home's: of the provider come only what it is (os, arch) and where (zone,
- * region, unless home says), since with any other label it would draw pods that home pinned to nodes of its own. No podCIDR: a controller-manager that allocates node CIDRs refuses to start while a
- * Node has one outside its range (nodeipam, range_allocator.go), which would harm home more than one range does.
+ * region, unless home says), since with any other label it would draw pods that home pinned to nodes of its own. No
+ * podCIDR: a controller-manager that allocates node CIDRs refuses to start while a Node has one outside its range
+ * (nodeipam, range_allocator.go), which would harm home more than one range does.
  */
 export const planNodeSpec = ({ virtualNode, claim, peer }: NodeWorld): DesiredNode => {
   const terms = claim?.status?.terms;

@@ -1,9 +1,9 @@
 /** What a consumer that turned hostile asks of a provider on a real API server, and what becomes of it. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { OBJECTS, TWINS } from '../../api/collections.ts';
-import { fluviaResource, NAMESPACE, SECRET } from '../../runtime/kube/resources.ts';
+import { CONFIG_MAP, fluviaResource, NAMESPACE, SECRET } from '../../runtime/kube/resources.ts';
 import type { Namespace } from '../../runtime/kube/types.ts';
-import { make } from './provider-setup.ts';
+import { make, tellAll } from './provider-setup.ts';
 import { fluvia, setUp, shadow, until, type Stage } from './provider-stage.ts';
 
 const GRANT_POLICY = fluviaResource('GrantPolicy', 'grantpolicies', false);
@@ -118,5 +118,84 @@ describe('what this cluster puts into every namespace', () => {
     );
     expect(await stage.pod('odd')).toBeUndefined();
     stage.withdraw('shop/odd');
+  });
+});
+
+describe('what fills etcd', () => {
+  const config = (name: string, value: string) => ({
+    kind: 'ConfigMap' as const,
+    namespace: 'shop',
+    name,
+    uid: `u-${name}`,
+    labels: {},
+    annotations: {},
+    body: { data: { value } },
+  });
+  const here = async (): Promise<readonly string[]> =>
+    (
+      await stage.admin.list(CONFIG_MAP, { namespace: 'shop', labelSelector: 'fluvia.dev/reflected=true' })
+    ).items
+      .map(({ metadata }) => metadata.name)
+      .toSorted();
+  const twin = (namespace: string) => stage.run().peer.heard(TWINS).items.get(namespace);
+
+  it('is refused beyond the most that a peer may hold; all else goes on', async () => {
+    await make(
+      stage.admin,
+      GRANT_POLICY,
+      fluvia('GrantPolicy', 'default', { mostHeld: { namespaces: 2, objects: 3, pods: 2, size: '64Ki' } }),
+    );
+    stage.open('second', { mapping: 'auto', sharedWith: [] });
+    await until('the second', () => twin('second')?.ready === true);
+    stage.open('third', { mapping: 'auto', sharedWith: [] });
+    await until('a refusal', () => twin('third')?.reason === 'LimitExceeded');
+    expect(twin('third')?.message).toMatch(/the most of this consumer at the peer is 2 namespaces/);
+
+    stage.bring(config('large', 'x'.repeat(70_000)));
+    await until('word of it', () => twin('shop')?.reason === 'LimitExceeded');
+    expect(twin('shop')).toMatchObject({ ready: true, twin: 'shop' });
+    expect(twin('shop')?.message).toMatch(/^not there: ConfigMap large: the most .* is 64Ki bytes in all/);
+    for (const name of ['a', 'b', 'c']) stage.bring(config(name, '1'));
+    await until('the others', async () => (await here()).length === 3);
+    stage.bring(config('d', '1'));
+    stage.ask('shop/needs-d', shadow('u-d', { volumes: [{ name: 'd', configMap: { name: 'd' } }] }));
+    await until('why it waits', () => stage.statusOf('shop/needs-d')?.reason === 'LimitExceeded');
+    expect(stage.statusOf('shop/needs-d')?.message).toMatch(
+      /^ConfigMap d is not there: the most .* is 3 objects/,
+    );
+    // what is there still follows home
+    stage.bring(config('a', '2'));
+    await until(
+      'the change',
+      async () =>
+        JSON.stringify((await stage.admin.get(CONFIG_MAP, 'a.fluvia', 'shop'))?.['data']) === '{"value":"2"}',
+    );
+
+    stage.wishes.objects.delete('ConfigMap/shop/b');
+    stage.run().peer.told(OBJECTS).delete('ConfigMap/shop/b');
+    await until('room', async () => (await here()).length === 2);
+    stage.bring(config('d', '1'));
+    await until('the pod', async () => (await stage.pod('needs-d')) !== undefined);
+    expect(await here()).toEqual(['a.fluvia', 'c.fluvia', 'd.fluvia']);
+    stage.run().peer.told(OBJECTS).delete('ConfigMap/shop/large');
+    await until('no more word of it', () => twin('shop')?.reason === 'Ready');
+    stage.withdraw('shop/needs-d');
+    await until('its end', () => stage.statusOf('shop/needs-d') === undefined);
+  });
+
+  it('is not made of pods that ended, after a restart neither', async () => {
+    for (const name of ['one', 'two']) {
+      stage.ask(`shop/${name}`, shadow(`u-${name}`, { restartPolicy: 'Never' }));
+      await until('the pod', async () => (await stage.pod(name)) !== undefined);
+      await stage.setPodStatus(name, { phase: 'Succeeded' });
+      await until('its end', () => stage.statusOf(`shop/${name}`)?.status?.['phase'] === 'Succeeded');
+    }
+    stage.wishes.shadows.set('shop/three', shadow('u-three', { restartPolicy: 'Never' }));
+    await stage.restart();
+    tellAll(stage.run(), stage.wishes);
+    await until('a refusal', () => stage.statusOf('shop/three')?.state === 'refused');
+    expect(stage.statusOf('shop/three')).toMatchObject({ reason: 'LimitExceeded', passing: true });
+    expect(stage.statusOf('shop/three')?.message).toMatch(/is 2 pods/);
+    expect(await stage.pod('three')).toBeUndefined();
   });
 });
