@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { planGateway, whyNotEndpoint, type NetworkItem, type RemoteNetwork } from './plan-gateway.ts';
+import {
+  keptEndpoints,
+  planGateway,
+  whyNotEndpoint,
+  type NetworkItem,
+  type RemoteNetwork,
+} from './plan-gateway.ts';
 
 const key = (letter: string): string => `${letter.repeat(42)}A=`;
 const network = (publicKey: string, endpoint: string): NetworkItem => ({
@@ -20,6 +26,26 @@ const remote = (
     { purpose: 'Pod', real: '10.244.0.0/16', view: `10.${128 + 2 * index}.0.0/16` },
     { purpose: 'External', real: '10.70.0.0/16', view: `10.${129 + 2 * index}.0.0/16` },
   ],
+});
+
+describe('keptEndpoints', () => {
+  it('keeps views clear of what can be dialled, and of one address only within the pools', () => {
+    const endpoints = [
+      '10.128.0.1:1',
+      'nowhere',
+      '203.0.113.7:2',
+      '10.129.0.1:3',
+      '127.0.0.1:4',
+      '10.60.0.1:5',
+    ];
+    const gateway = { id: 'g', publicKey: key('a'), endpoints, externalAddress: '10.70.0.1' };
+    expect(keptEndpoints(gateway, ['10.128.0.0/9'])).toEqual([
+      '10.128.0.1/32',
+      '203.0.113.7/32',
+      '10.60.0.1/32',
+    ]);
+    expect(keptEndpoints(undefined, ['10.128.0.0/9'])).toEqual([]);
+  });
 });
 
 describe('planGateway', () => {

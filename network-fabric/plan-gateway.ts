@@ -1,6 +1,6 @@
 /** The WireGuard peers of our gateway, from what the peers announce and how we see them. */
 import type { z } from 'zod';
-import { cidrContainsIp, parseCidr, parseIp } from '../api/ip-range.ts';
+import { cidrContains, cidrContainsIp, formatCidr, parseCidr, parseIp } from '../api/ip-range.ts';
 import type { NETWORK } from '../api/collections.ts';
 import type { Gateway } from '../api/v1alpha1/gateway.ts';
 import type { ViewRange } from '../api/v1alpha1/view.ts';
@@ -50,6 +50,24 @@ export const whyNotEndpoint = (endpoint: string, views: readonly string[]): stri
   if (special !== undefined) return `endpoint ${endpoint} ${special}`;
   const view = views.find((cidr) => cidrContainsIp(parseCidr(cidr), ip));
   return view === undefined ? undefined : `endpoint ${endpoint} lies in the view ${view}`;
+};
+
+/**
+ * What views keep clear of for a peer's tunnel: the endpoints that can be dialled of the gateway that is dialled. Of those in
+ * the view pools only the first: each would spoil a block there, and the peer says as many as it likes. The others may come to
+ * lie in a view, and aren't dialled then.
+ */
+export const keptEndpoints = (
+  gateway: NetworkItem['gateways'][number] | undefined,
+  pools: readonly string[],
+): string[] => {
+  const ranges = (gateway?.endpoints ?? [])
+    .filter((endpoint) => whyNotEndpoint(endpoint, []) === undefined)
+    .map((endpoint) => ({ base: parseIp(endpoint.split(':')[0] ?? ''), prefix: 32 }));
+  const isInPool = (range: (typeof ranges)[number]): boolean =>
+    pools.some((pool) => cidrContains(parseCidr(pool), range));
+  const first = ranges.find(isInPool);
+  return ranges.filter((range) => range === first || !isInPool(range)).map(formatCidr);
 };
 
 /** Who may use a key that several announce: the one that has it, else the first by name. Others are impostors. */

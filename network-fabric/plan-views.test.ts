@@ -4,7 +4,7 @@ import { cidrContains, cidrsOverlap, formatCidr, parseCidr } from '../api/cidr.t
 import { ERROR_CODES, FluviaError } from '../api/errors.ts';
 import type { ViewRange } from '../api/v1alpha1/view.ts';
 import { realOf, seenAs } from '../api/views.ts';
-import { checkAnnounced, checkOurs, planViews, type AnnouncedRanges } from './plan-views.ts';
+import { checkAnnounced, checkOurs, mostAddresses, planViews, type AnnouncedRanges } from './plan-views.ts';
 
 const SAME = { podCIDRs: ['10.244.0.0/16'], externalCIDR: '10.70.0.0/16' };
 const OURS = ['10.244.0.0/16', '10.96.0.0/16', '10.70.0.0/16'];
@@ -71,7 +71,8 @@ describe('planViews', () => {
       for (const existing of [[], [{ purpose: 'Pod' as const, real, view: real }]]) {
         const announcedRanges = { podCIDRs: [real], externalCIDR: '10.71.0.0/16' };
         const pools = ['10.128.0.0/9', '11.0.0.0/8'];
-        const [pods] = planViews({ announced: announcedRanges, existing, occupied: OURS, pools });
+        const request = { announced: announcedRanges, existing, occupied: OURS, pools };
+        const [pods] = planViews({ ...request, maxAddresses: 2 ** 25 });
         expect(pods?.view).not.toBe(real);
       }
     },
@@ -153,6 +154,112 @@ describe('planViews', () => {
     expect(codeOf(() => checkAnnounced({ podCIDRs: ['10.1.2.3/16'], externalCIDR: '10.70.0.0/16' }))).toBe(
       ERROR_CODES.BAD_INPUT,
     );
+  });
+});
+
+/** Any range that may be announced, the pools' more often: any length, any place. */
+const anyRange = fc
+  .record({
+    base: fc.oneof(
+      fc.integer({ min: 0x0a800000, max: 0x0affffff }),
+      fc.integer({ min: 0x01000000, max: 0xdfffffff }),
+    ),
+    prefix: fc.integer({ min: 8, max: 32 }),
+  })
+  .map(({ base, prefix }) => formatCidr({ base: (base & ~(2 ** (32 - prefix) - 1)) >>> 0, prefix }));
+const hostile: fc.Arbitrary<AnnouncedRanges> = fc
+  .uniqueArray(anyRange, { minLength: 2, maxLength: 17 })
+  .map(([externalCIDR = '', ...rest]) => ({
+    externalCIDR,
+    // what overlaps would be refused as a whole
+    podCIDRs: rest.filter(
+      (one, index) =>
+        ![externalCIDR, ...rest.slice(0, index)].some((other) =>
+          cidrsOverlap(parseCidr(one), parseCidr(other)),
+        ),
+    ),
+  }))
+  .filter((item) => item.podCIDRs.length > 0 && codeOf(() => checkAnnounced(item)) === 'none');
+
+describe('what one peer may take', () => {
+  const spread = (prefix: number): AnnouncedRanges => ({
+    podCIDRs: Array.from({ length: 16 }, (_, index) => `10.${128 + index * 8}.0.0/${prefix}`),
+    externalCIDR: '10.70.0.0/16',
+  });
+  const attacks: readonly AnnouncedRanges[] = [
+    { podCIDRs: ['20.0.0.0/9'], externalCIDR: '10.70.0.0/16' },
+    spread(13),
+    spread(16),
+    spread(28),
+    {
+      podCIDRs: ['20.0.0.0/12', '21.0.0.0/13', ...spread(28).podCIDRs.slice(2)],
+      externalCIDR: '22.0.0.0/14',
+    },
+  ];
+  const honest: readonly AnnouncedRanges[] = [
+    { podCIDRs: ['10.240.0.0/12'], externalCIDR: '10.70.0.0/16' },
+    ...Array.from({ length: 6 }, () => SAME),
+    { podCIDRs: ['10.128.0.0/14'], externalCIDR: '10.70.0.0/16' },
+    { podCIDRs: ['192.168.0.0/16'], externalCIDR: '10.71.0.0/16' },
+  ];
+
+  const serveAfter = (first: AnnouncedRanges, endpoint: string): string[] => {
+    const taken: string[] = [];
+    const outcomes: string[] = [];
+    const avoided = [`${endpoint}/32`];
+    for (const peer of [first, ...honest]) {
+      outcomes.push(
+        codeOf(() => {
+          const request = { announced: peer, existing: [], avoided, pools: POOLS };
+          taken.push(...planViews({ ...request, occupied: [...OURS, ...taken] }).map(({ view }) => view));
+        }),
+      );
+    }
+    return outcomes.slice(1);
+  };
+  const fine = honest.map(() => 'none');
+
+  it.each(attacks.map((attack) => [attack.podCIDRs.slice(0, 2).join(' '), attack] as const))(
+    'leaves room for others: %s',
+    (_name, attack) => expect(serveAfter(attack, '10.200.0.1')).toEqual(fine),
+  );
+
+  it('leaves room for every other honest peer, whatever it announces and wherever it is', () => {
+    const address = fc.integer({ min: 0x0a800000, max: 0x0affffff });
+    fc.assert(
+      fc.property(hostile, address, (first, ip) => {
+        const [endpoint = ''] = formatCidr({ base: ip, prefix: 32 }).split('/');
+        expect(serveAfter(first, endpoint)).toEqual(fine);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it('is a quarter of the pools, four /16 at least, or what its Peer says', () => {
+    expect(mostAddresses(POOLS)).toBe(2 ** 21);
+    expect(mostAddresses(['10.128.0.0/9', '10.128.0.0/16', '100.64.0.0/10'])).toBe((2 ** 23 + 2 ** 22) / 4);
+    expect(mostAddresses(['10.128.0.0/15'])).toBe(2 ** 18);
+    const big = { podCIDRs: ['172.16.0.0/12', '20.0.0.0/11'], externalCIDR: '10.71.0.0/16' };
+    const request = { announced: big, existing: [], occupied: OURS, pools: POOLS };
+    expect(codeOf(() => planViews(request))).toBe(ERROR_CODES.QUOTA_EXCEEDED);
+    expect(() => planViews(request)).toThrow('3211264 addresses together, more than the 2097152');
+    expect(codeOf(() => planViews({ ...request, maxAddresses: 3_211_264 }))).toBe('none');
+    expect(codeOf(() => planViews({ ...request, announced: SAME, maxAddresses: 65_536 }))).toBe(
+      ERROR_CODES.QUOTA_EXCEEDED,
+    );
+  });
+
+  it('is in the pools as itself at two places only, and what stands counts', () => {
+    const podCIDRs = ['10.160.0.0/24', '10.176.0.0/24', '10.192.0.0/24'];
+    const request = { announced: { podCIDRs, externalCIDR: '10.71.0.0/16' }, occupied: OURS, pools: POOLS };
+    const first = planViews({ ...request, existing: [] });
+    expect(first.map(({ view }) => view)).toEqual([
+      '10.160.0.0/24',
+      '10.176.0.0/24',
+      '10.128.0.0/24',
+      '10.71.0.0/16',
+    ]);
+    expect(planViews({ ...request, existing: first })).toEqual(first);
   });
 });
 

@@ -1,8 +1,9 @@
 /** Under which ranges a cluster sees a peer's; the View objects are the record, so the answer is stable. */
-import { cidrsOverlap, formatCidr, parseCidr, type Cidr } from '../api/ip-range.ts';
+import { cidrsOverlap, cidrSize, formatCidr, parseCidr, type Cidr } from '../api/ip-range.ts';
 import { ERROR_CODES, FluviaError } from '../api/errors.ts';
 import type { ViewRange } from '../api/v1alpha1/view.ts';
 import { firstFreeBlock, isPrivate, whyNotAnnounceable } from './ipam.ts';
+import { withoutNested } from './ranges.ts';
 
 /** What a cluster says of itself. */
 export interface AnnouncedRanges {
@@ -19,6 +20,8 @@ export interface ViewRequest {
   /** What new views keep clear of too, but those that stand don't give way to: peers' endpoints. */
   readonly avoided?: readonly string[];
   readonly pools: readonly string[];
+  /** Most addresses that this peer's views may take together; {@link mostAddresses} of the pools when missing. */
+  readonly maxAddresses?: number | undefined;
 }
 
 type Wanted = Pick<ViewRange, 'purpose' | 'real'>;
@@ -51,6 +54,40 @@ export const checkAnnounced = (announced: AnnouncedRanges): void => {
   });
 };
 
+/** What one peer may take of the pools, unless its Peer says another number: a quarter, so that three more find as much. */
+const PEER_SHARE = 4;
+/** Four /16, also of small pools: who made them so small wants them used. */
+const LEAST_ADDRESSES = 2 ** 18;
+/**
+ * Views that may lie in the pools at a place that the peer chose, by being the real range: more, however small, would leave no
+ * large block for others.
+ */
+const CHOSEN_PLACES = 2;
+
+/** Most addresses of one peer's views together, where its Peer doesn't say. */
+export const mostAddresses = (pools: readonly string[]): number => {
+  const size = withoutNested(pools.map(parseCidr)).reduce((sum, pool) => sum + cidrSize(pool), 0);
+  return Math.max(LEAST_ADDRESSES, Math.floor(size / PEER_SHARE));
+};
+
+const checkSize = (ranges: readonly Wanted[], { pools, maxAddresses }: ViewRequest): void => {
+  const size = ranges.reduce((sum, { real }) => sum + cidrSize(parseCidr(real)), 0);
+  const most = maxAddresses ?? mostAddresses(pools);
+  if (size <= most) return;
+  const limit =
+    maxAddresses === undefined
+      ? `${most} that one peer may take of the view pools ${pools.join(', ')}`
+      : `${most} of its spec.maxViewAddresses`;
+  throw new FluviaError(
+    ERROR_CODES.QUOTA_EXCEEDED,
+    `the peer announces ranges of ${size} addresses together, more than the ${limit}`,
+    {
+      kind: 'stalled',
+      hint: `ask its administrator to announce smaller ranges, or set spec.maxViewAddresses of the Peer to ${size}`,
+    },
+  );
+};
+
 const exhausted = (wanted: Wanted, pools: readonly string[]): FluviaError =>
   new FluviaError(
     ERROR_CODES.POOL_EXHAUSTED,
@@ -61,7 +98,7 @@ const exhausted = (wanted: Wanted, pools: readonly string[]): FluviaError =>
 /**
  * planViews gives `spec.theirs`: what has a view that is still clear keeps it; else the view is the real range itself
  * where that is private and overlaps nothing, else the first free block of equal length.
- * @throws {FluviaError} of {@link checkAnnounced}, or POOL_EXHAUSTED.
+ * @throws {FluviaError} of {@link checkAnnounced}, QUOTA_EXCEEDED for more than one peer may take, or POOL_EXHAUSTED.
  */
 export const planViews = (request: ViewRequest): ViewRange[] => {
   checkAnnounced(request.announced);
@@ -70,6 +107,10 @@ export const planViews = (request: ViewRequest): ViewRange[] => {
   const isClear = (range: Cidr, others: readonly Cidr[]): boolean =>
     ![...occupied, ...others].some((other) => cidrsOverlap(other, range));
   const wanted = wantedRanges(request.announced);
+  checkSize(wanted, request);
+  const pools = request.pools.map(parseCidr);
+  const isChosenPlace = (range: Cidr): boolean => pools.some((pool) => cidrsOverlap(pool, range));
+  let chosenPlaces = 0;
   const kept = new Map<string, ViewRange>();
   const taken: Cidr[] = [];
   for (const { purpose, real } of wanted) {
@@ -80,6 +121,7 @@ export const planViews = (request: ViewRequest): ViewRange[] => {
     if (view.prefix !== parseCidr(real).prefix || !isClear(view, taken) || isPublic) continue;
     kept.set(real, { purpose, real, view: old.view });
     taken.push(view);
+    if (old.view === real && isChosenPlace(view)) chosenPlaces += 1;
   }
   return wanted.map((range) => {
     const old = kept.get(range.real);
@@ -87,11 +129,11 @@ export const planViews = (request: ViewRequest): ViewRange[] => {
     const real = parseCidr(range.real);
     const obstacles = [...taken, ...avoided];
     // Never a public range as it is: a peer that announces 8.8.8.0/24 would get what this cluster sends to its DNS.
-    const view =
-      isPrivate(real) && isClear(real, obstacles)
-        ? real
-        : firstFreeBlock(request.pools.map(parseCidr), real.prefix, [...occupied, ...obstacles]);
+    const isItself =
+      isPrivate(real) && isClear(real, obstacles) && (chosenPlaces < CHOSEN_PLACES || !isChosenPlace(real));
+    const view = isItself ? real : firstFreeBlock(pools, real.prefix, [...occupied, ...obstacles]);
     if (view === undefined) throw exhausted(range, request.pools);
+    if (isItself && isChosenPlace(real)) chosenPlaces += 1;
     taken.push(view);
     return { ...range, view: formatCidr(view) };
   });

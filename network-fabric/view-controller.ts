@@ -16,7 +16,7 @@ import {
   type NetworkContext,
 } from './network-context.ts';
 import { apiServerAddresses, networksBeyond } from './plan-known-networks.ts';
-import { whyNotEndpoint, type NetworkItem } from './plan-gateway.ts';
+import { keptEndpoints, type NetworkItem } from './plan-gateway.ts';
 import { planNetworkReady } from './plan-network-ready.ts';
 import { checkOurs, planViews } from './plan-views.ts';
 
@@ -24,20 +24,16 @@ import { checkOurs, planViews } from './plan-views.ts';
 const JUDGE_MS = 15_000;
 
 /** Where the tunnels go. */
-const endpointRanges = (context: NetworkContext): string[] =>
-  [...context.remotes.keys()]
-    .flatMap((name) => context.remote(name)?.gateways ?? [])
-    .flatMap((gateway) => gateway.endpoints)
-    .filter((endpoint) => whyNotEndpoint(endpoint, []) === undefined)
-    .map((endpoint) => `${endpoint.split(':')[0]}/32`);
+const endpointRanges = (context: NetworkContext, pools: readonly string[]): string[] =>
+  [...context.remotes.keys()].flatMap((name) => keptEndpoints(context.remote(name)?.gateways[0], pools));
 
 /**
  * What new views keep clear of, but one that stands isn't moved by: what some peer, node or tenant says must not renumber a
  * peering.
  */
-const avoidedBy = (context: NetworkContext): string[] => {
+const avoidedBy = (context: NetworkContext, pools: readonly string[]): string[] => {
   const { fabricNodes, slices } = context.informers;
-  return [...endpointRanges(context), ...networksBeyond(fabricNodes.list(), slices.list())];
+  return [...endpointRanges(context, pools), ...networksBeyond(fabricNodes.list(), slices.list())];
 };
 
 /** The agent of the node that holds the tunnels told which networks it has routes to. */
@@ -67,6 +63,7 @@ const occupiedFor = (context: NetworkContext, config: NetworkConfig, peer: strin
 
 const REASONS: Readonly<Record<string, string>> = {
   [ERROR_CODES.POOL_EXHAUSTED]: 'PoolExhausted',
+  [ERROR_CODES.QUOTA_EXCEEDED]: 'RangesTooLarge',
   [ERROR_CODES.CIDR_OVERLAP]: 'RangeRefused',
   [ERROR_CODES.BAD_INPUT]: 'RangeRefused',
 };
@@ -125,8 +122,9 @@ const planTheirs = (
       announced: network,
       existing,
       occupied: occupiedFor(context, config, name),
-      avoided: avoidedBy(context),
+      avoided: avoidedBy(context, config.spec.viewPools),
       pools: config.spec.viewPools,
+      maxAddresses: context.informers.peers.get(undefined, name)?.spec.maxViewAddresses,
     });
     context.viewFailures.delete(name);
     context.allocated.set(name, theirs);

@@ -33,6 +33,15 @@ const PeerSpec = z.object({
     .boolean()
     .default(false)
     .describe('Keeps what runs; nothing new is placed there or accepted from it.'),
+  maxViewAddresses: z
+    .number()
+    .int()
+    .min(1)
+    .max(4_294_967_296)
+    .optional()
+    .describe(
+      "Most addresses that the peer's announced ranges may have together; a quarter of the view pools when missing.",
+    ),
 });
 
 const PeerStatus = z.object({

@@ -15,7 +15,8 @@ const CONTROLLER = 'the controller; people read it';
 /** One example of each kind: shown in `docs/spec/`, checked against its schema here and against a real API server. */
 export const EXAMPLES: Readonly<Record<string, KindExample>> = {
   Peer: {
-    writtenBy: '`fluviactl peer` and `join`, the controller (status); people edit `paused` and `cordoned`',
+    writtenBy:
+      '`fluviactl peer` and `join`, the controller (status); people edit `paused`, `cordoned` and `maxViewAddresses`',
     metadata: { name: 'east' },
     spec: { clusterID: EAST, pins: [PIN], endpoints: ['198.18.0.21:30443'], roles: ['Provider'] },
   },
