@@ -129,6 +129,9 @@ export const transferJob = (place: TransferPlace, item: TransferItem): Job => {
   };
 };
 
+/** Reason of a mover that is Pending because others run: home waits for its turn, however long that takes. */
+export const QUEUED = 'Queued';
+
 /** Copies of one consumer at once: movers are beside its grant, and so must be few. */
 const MOST_COPIES = 8;
 

@@ -23,6 +23,7 @@ import { FIELD_MANAGER } from '../volumes/home-volumes.ts';
 import {
   isEnded,
   mostMovers,
+  QUEUED,
   transferJob,
   transferSecret,
   transferStatus,
@@ -129,6 +130,7 @@ export const startTransfers = (
     if (running >= most)
       return {
         phase: 'Pending',
+        reason: QUEUED,
         message: `waiting for one of ${running} movers to end: ${most} may run at once`,
       };
     const [, transferID = ''] = key.split('/');

@@ -53,6 +53,8 @@ const RETRY_MS = 15_000;
 /** A store that has room again, or another's credentials mended, is noticed no later. */
 const LONGEST_RETRY_MS = 900_000;
 const ASKING_MS = 1000;
+/** How soon a mover under way is looked at again. */
+const BUSY_MS = 15_000;
 
 /** Milliseconds from a failure to the next try: doubled by each that follows. */
 const retryMs = (failures: number, intervalMs: number): number =>
@@ -192,7 +194,8 @@ export const planReplica = (world: ReplicaWorld): ReplicaPlan => {
     );
   if (!place.isUsable) return idle(condition('False', 'Moving', 'the volume is being moved'));
   if (!world.isSourceUp) return idle(silent(world, place.location));
-  if (world.isBusy) return idle(state);
+  // Nobody says so when a mover doesn't begin, or its peer falls silent.
+  if (world.isBusy) return idle(state, BUSY_MS);
   const due = targets
     .filter((peer) => world.targets.get(peer)?.isUp === true)
     .filter((peer) => whyNoCopyTo(peer, world.targets.get(peer)) === undefined)

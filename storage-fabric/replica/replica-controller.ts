@@ -70,9 +70,8 @@ export const startReplicas = (
   const queue = createWorkQueue({ clock });
   const replicas = openReplicas(deps, home, signal);
   const { names } = replicas;
-  const transfers = createTransfers(links, clock, (volume) => queue.add(volume));
-
   const places = watchPlaces(links, home.peers, clock, signal);
+  const transfers = createTransfers(links, places, clock, (volume) => queue.add(volume));
   const targets = openTargets(home, links, places);
   const onChange = (volume: string): void => queue.add(volume);
   const books = openCopyBooks({ deps, links, targets, transfers, replicas, onChange }, signal);

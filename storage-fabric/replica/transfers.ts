@@ -1,7 +1,9 @@
 import type { Links, PeerLink } from '../../api/link.ts';
 import { STORE, TOKEN_REQUESTS, TOKENS, TRANSFER_STATUS, TRANSFERS } from '../../api/storage-collections.ts';
 import type { Clock } from '../../runtime/clock.ts';
-import type { TransferItem, TransferStatus } from '../mover/plan-transfer.ts';
+import { QUEUED, type TransferItem, type TransferStatus } from '../mover/plan-transfer.ts';
+import type { PlaceLoss } from './place-loss.ts';
+import { whyStuck } from './plan-stuck.ts';
 
 /** One mover that home wants. */
 export interface TransferWish {
@@ -35,9 +37,13 @@ export interface TransferWish {
 
 export interface TransferState {
   readonly wish: TransferWish;
-  readonly phase: 'asking' | 'running' | 'succeeded' | 'failed';
+  /** `asking`: nothing was heard of it yet; `pending`: its Job does not run yet. */
+  readonly phase: 'asking' | 'pending' | 'running' | 'succeeded' | 'failed';
   readonly result: TransferStatus['result'];
+  /** Why it failed, or what it waits for. */
   readonly message: string | undefined;
+  /** For how long it has not begun to run, milliseconds; 0 while it waits for its turn. */
+  readonly waitedMs: number;
   readonly bytesDone: number | undefined;
   readonly bytesTotal: number | undefined;
 }
@@ -59,12 +65,20 @@ const PATIENCE_MS = 120_000;
 interface Running {
   readonly wish: TransferWish;
   readonly since: number;
+  /** Since when it does not run though it could, monotonic. */
+  waitingSince: number;
   failure: string | undefined;
+}
+
+/** What keeps an order from its runner, in words. */
+interface Unordered {
+  readonly missing: string;
 }
 
 /** `onChange` gets the volume whenever something about its mover may have changed. */
 export const createTransfers = (
   links: Links,
+  places: Pick<PlaceLoss, 'state'>,
   clock: Clock,
   onChange: (volume: string) => void,
 ): Transfers => {
@@ -72,10 +86,15 @@ export const createTransfers = (
   /** Volume → the transfer that was taken back, until its runner has nothing of it any more. */
   const ending = new Map<string, TransferWish>();
 
-  const publish = ({ wish }: Running): TransferStatus | { readonly failure: string } | undefined => {
+  const publish = ({
+    wish,
+  }: Running): TransferStatus | Unordered | { readonly failure: string } | undefined => {
     const target = links.get(wish.target);
     const runner = links.get(wish.runner);
-    if (target === undefined || runner === undefined) return { failure: 'the peering is gone' };
+    if (target === undefined || runner === undefined) {
+      const gone = target === undefined ? wish.target : wish.runner;
+      return { failure: `PeerGone: there is no peer ${gone} any more: kubectl get peers` };
+    }
     target.publish(TOKEN_REQUESTS).set(wish.id, {
       volume: wish.volume,
       kind: TOKEN_KIND[wish.action],
@@ -87,7 +106,9 @@ export const createTransfers = (
     if (token?.refused !== undefined)
       return { failure: `peer ${wish.target} gives no token: ${token.refused.message}` };
     const store = target.follow(STORE).get('store');
-    if (token?.token === undefined || token.path === undefined || store === undefined) return undefined;
+    if (store === undefined) return { missing: `peer ${wish.target} says nothing of its store` };
+    if (token?.token === undefined || token.path === undefined)
+      return { missing: `the store of peer ${wish.target} gives no token` };
     const item: TransferItem = {
       action: wish.action,
       volume: wish.volume,
@@ -122,26 +143,53 @@ export const createTransfers = (
 
   const stateOf = (one: Running): TransferState => {
     const { wish } = one;
-    const none = { result: undefined, bytesDone: undefined, bytesTotal: undefined };
+    const none = { result: undefined, bytesDone: undefined, bytesTotal: undefined, waitedMs: 0 };
     const failed = (message: string): TransferState => ({ ...none, wish, phase: 'failed', message });
+    /** It stays failed, whatever is heard of it later. */
+    const failedForGood = (message: string): TransferState => {
+      one.failure = message;
+      return failed(message);
+    };
     if (one.failure !== undefined) return failed(one.failure);
-    const status = publish(one);
-    if (status !== undefined && 'failure' in status) {
-      one.failure = status.failure;
-      return failed(status.failure);
-    }
+    const now = clock.monotonicMs();
+    const known = publish(one);
+    if (known !== undefined && 'failure' in known) return failedForGood(known.failure);
+    const status = known !== undefined && 'phase' in known ? known : undefined;
     if (status?.phase === 'Failed')
       return failed(`${status.reason ?? 'Failed'}: ${status.message ?? 'the mover failed'}`);
-    if (clock.monotonicMs() - one.since > wish.deadlineSeconds * 1000 + PATIENCE_MS)
-      return failed('TimedOut: the mover did not end in time');
-    if (status === undefined) return { ...none, wish, phase: 'asking', message: undefined };
-    return {
+    const told = {
       wish,
-      phase: status.phase === 'Succeeded' ? 'succeeded' : 'running',
-      result: status.result,
-      message: status.message,
-      bytesDone: status.bytesDone,
-      bytesTotal: status.bytesTotal,
+      result: status?.result,
+      bytesDone: status?.bytesDone,
+      bytesTotal: status?.bytesTotal,
+    };
+    if (status?.phase === 'Succeeded')
+      return { ...told, phase: 'succeeded', message: status.message, waitedMs: 0 };
+    const isRunning = status?.phase === 'Running';
+    if (isRunning || status?.reason === QUEUED) one.waitingSince = now;
+    const waitedMs = now - one.waitingSince;
+    const message =
+      known !== undefined && 'missing' in known
+        ? known.missing
+        : status === undefined
+          ? `peer ${wish.runner} says nothing of the mover`
+          : status.message;
+    const stuck = whyStuck({
+      runner: wish.runner,
+      target: wish.target,
+      states: { runner: places.state(wish.runner), target: places.state(wish.target) },
+      isRunning,
+      waitedMs,
+      message,
+    });
+    if (stuck !== undefined) return failedForGood(stuck);
+    if (now - one.since > wish.deadlineSeconds * 1000 + PATIENCE_MS)
+      return failedForGood('TimedOut: the mover did not end in time');
+    return {
+      ...told,
+      phase: isRunning ? 'running' : status === undefined ? 'asking' : 'pending',
+      message,
+      waitedMs,
     };
   };
 
@@ -167,7 +215,8 @@ export const createTransfers = (
       return one === undefined ? undefined : stateOf(one);
     },
     start: (wish) => {
-      const one: Running = { wish, since: clock.monotonicMs(), failure: undefined };
+      const since = clock.monotonicMs();
+      const one: Running = { wish, since, waitingSince: since, failure: undefined };
       running.set(wish.volume, one);
       stateOf(one);
     },
