@@ -17,7 +17,7 @@ import {
   type WriteBudget,
 } from './plan-holdings.ts';
 import { subtractAmounts, type Amounts } from './plan-quota.ts';
-import { createQuotaLedger } from './quota-ledger.ts';
+import { createQuotaLedger, type Account } from './quota-ledger.ts';
 
 /** Why something isn't written, and when to try again. */
 export interface Excess {
@@ -39,6 +39,9 @@ export interface Holdings {
   usedBy(clusterID: string): Amounts;
 }
 
+/** Held whatever the grants say. */
+const accountOf = (consumer: string): Account => ({ grant: '', consumer });
+
 /** Makes empty holdings; `limitsOf` are asked for at each decision. */
 export const createHoldings = (clock: Clock, limitsOf: (clusterID: string) => HeldLimits): Holdings => {
   const ledger = createQuotaLedger();
@@ -53,7 +56,7 @@ export const createHoldings = (clock: Clock, limitsOf: (clusterID: string) => He
       const limits = limitsOf(clusterID);
       const before = ledger.amountsOf(key);
       const others =
-        before === undefined ? ledger.usedBy(clusterID) : subtractAmounts(ledger.usedBy(clusterID), before);
+        before === undefined ? ledger.usedByConsumer(clusterID) : subtractAmounts(ledger.usedByConsumer(clusterID), before);
       const missing = planHolding(limits, others, before, needed);
       if (missing.length > 0) return { message: describeExcess(limits, missing), retryMs: RETRY_MS };
       const waitMs = payFor(clusterID, limits, needed['size'] ?? 0);
@@ -62,13 +65,13 @@ export const createHoldings = (clock: Clock, limitsOf: (clusterID: string) => He
           message: `this consumer writes too much at the peer; this waits for about ${Math.ceil(waitMs / 1000)} s`,
           retryMs: Math.min(waitMs + 1000, RETRY_MS),
         };
-      ledger.record(key, clusterID, needed);
+      ledger.record(key, accountOf(clusterID), needed);
       return undefined;
     },
     pay: (clusterID, bytes) => payFor(clusterID, limitsOf(clusterID), bytes),
-    record: (clusterID, key, amounts) => ledger.record(key, clusterID, amounts),
+    record: (clusterID, key, amounts) => ledger.record(key, accountOf(clusterID), amounts),
     release: (key) => ledger.release(key),
-    usedBy: (clusterID) => ledger.usedBy(clusterID),
+    usedBy: (clusterID) => ledger.usedByConsumer(clusterID),
   };
 };
 
