@@ -1,4 +1,4 @@
-import { isConditionTrue, setCondition, type Condition, type ConditionInput } from '../api/conditions.ts';
+import { setCondition, type Condition, type ConditionInput } from '../api/conditions.ts';
 import type { Peer } from '../api/v1alpha1/peer.ts';
 
 /** What a Peer's status says of its link. Pure. */
@@ -136,6 +136,3 @@ export const isClone = (peer: Peer, link: ObservedLink): boolean =>
   peer.status?.clusterUID !== undefined &&
   link.facts !== undefined &&
   link.facts.clusterUID !== peer.status.clusterUID;
-
-/** Whether everything that is known says that the peer can be used. */
-export const isPeerReady = (peer: Peer): boolean => isConditionTrue(peer.status?.conditions, 'Ready');

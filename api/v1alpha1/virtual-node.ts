@@ -21,11 +21,6 @@ export const VirtualNodeKind = defineKind({
   }),
   status: z.object({
     port: z.number().int().optional().describe("Port of its kubelet API at the leader's address."),
-    podCIDR: z
-      .string()
-      .max(18)
-      .optional()
-      .describe('Reserved range that keeps home from giving it a real one.'),
     conditions: Conditions.optional(),
   }),
   columns: [

@@ -10,8 +10,6 @@ import { HostToolError, type Exec } from '../../runtime/host/exec.ts';
 import type { Wg } from '../../runtime/host/wg.ts';
 import { TUNNEL_DEVICE } from '../names.ts';
 
-export type TunnelImplementation = 'kernel' | 'wireguard-go';
-
 export interface Tunnel {
   /** Makes the device if it isn't there and gives it a key; resolves when it can be configured. */
   start(): Promise<void>;

@@ -1,5 +1,4 @@
 /** Replaces the pods of lost peers. Keyed by pod; the shadow controller tells home that they aren't ready. */
-import type { Links } from '../../api/link.ts';
 import { FloatPolicyKind, type FloatPolicy } from '../../api/v1alpha1/float-policy.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import { runController, watchSource, type ReconcileResult } from '../../runtime/kube/controller.ts';
@@ -31,7 +30,6 @@ export const followLossPolicy = (informers: InformerFactory) => {
 export interface LossControllerOptions {
   readonly deps: ControllerDeps;
   readonly home: Home;
-  readonly links: Links;
   readonly health: LinkHealth;
   readonly loss: ReturnType<typeof followLossPolicy>;
 }

@@ -51,15 +51,6 @@ export const podRequests = (spec: PodSpec): Amounts => {
 export const subtract = (free: Amounts, used: Amounts): Amounts =>
   Object.fromEntries(Object.entries(free).map(([name, value]) => [name, value - (used[name] ?? 0)]));
 
-/** What is missing for `wanted` in `free`, in words; undefined when it fits. */
-export const whatIsMissing = (free: Amounts, wanted: Amounts): string | undefined => {
-  // A millionth of slack: sums of decimal fractions are not exact.
-  const short = Object.entries(wanted).filter(
-    ([name, value]) => value > 0 && value > (free[name] ?? 0) + 1e-6,
-  );
-  return short.length === 0 ? undefined : `not enough ${short.map(([name]) => name).join(', ')}`;
-};
-
 /** Allocatable of a node, in base units. */
 export const allocatableOf = (node: Node): Amounts => amounts(node.status?.allocatable);
 

@@ -56,7 +56,9 @@ export const createHoldings = (clock: Clock, limitsOf: (clusterID: string) => He
       const limits = limitsOf(clusterID);
       const before = ledger.amountsOf(key);
       const others =
-        before === undefined ? ledger.usedByConsumer(clusterID) : subtractAmounts(ledger.usedByConsumer(clusterID), before);
+        before === undefined
+          ? ledger.usedByConsumer(clusterID)
+          : subtractAmounts(ledger.usedByConsumer(clusterID), before);
       const missing = planHolding(limits, others, before, needed);
       if (missing.length > 0) return { message: describeExcess(limits, missing), retryMs: RETRY_MS };
       const waitMs = payFor(clusterID, limits, needed['size'] ?? 0);

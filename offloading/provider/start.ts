@@ -3,39 +3,12 @@
  * into containers. What is done for a peer is done as that peering's ServiceAccount, so that RBAC, quota, admission and
  * audit of this cluster see the peer.
  *
- * ## RBAC that this folder needs (read by `deploy/`)
+ * The ClusterRole `fluvia-peering` is bound in each twin namespace, and only there, to ServiceAccount
+ * `fluvia-peers/<cluster ID>`. That account needs no token, and may even not exist: it is impersonated. No `impersonate` on
+ * users or groups: for a service account the API server adds its groups by itself when the request names none (kubernetes:
+ * apiserver/pkg/endpoints/filters/impersonation), so the client names none.
  *
- * ClusterRole `fluvia-peering`: bound by a RoleBinding (also `fluvia-peering`) in each twin namespace, and only there, to
- * ServiceAccount `fluvia-peers/<cluster ID>`. That account needs no token, and may even not exist: it is impersonated.
- *
- *     ""                  pods                                      get create patch delete
- *     ""                  pods/log                                  get
- *     ""                  pods/exec pods/attach pods/portforward    get create
- *     ""                  services configmaps secrets               get create update delete
- *     discovery.k8s.io    endpointslices                            get create update delete
- *     fluvia.dev          shadowpods                                get create patch delete
- *     fluvia.dev          shadowpods/status                         patch
- *
- * The controller itself (ClusterRole):
- *
- *     ""                  namespaces                                get list watch create patch delete
- *     ""                  pods services configmaps secrets          list watch   (by label, but RBAC can't say so)
- *     discovery.k8s.io    endpointslices                            list watch
- *     rbac.authorization  rolebindings                              get create patch
- *     rbac.authorization  clusterroles  [fluvia-peering]            bind
- *     fluvia.dev          peers grants grantpolicies views fabricnodes shadowpods     list watch
- *     fluvia.dev          peers                                     patch   (finalizer fluvia.dev/twins)
- *     fluvia.dev          grants/status                             patch
- *     fluvia.dev          offers                                    list watch create update delete
- *     fluvia.dev          fabricnodes                               patch   (the fence's answers for the agents)
- *     events.k8s.io       events                                    create patch
- *
- * The controller itself (Role in namespace `fluvia-peers`):
- *
- *     ""                  serviceaccounts                           impersonate
- *
- * No `impersonate` on users or groups: for a service account the API server adds its groups by itself when the request
- * names none (kubernetes: apiserver/pkg/endpoints/filters/impersonation), so the client names none.
+ * RBAC that this folder needs is in `deploy/manifests/rbac.ts`, each block with its reason.
  */
 import { messageOf } from '../../api/errors.ts';
 import type { Links } from '../../api/link.ts';

@@ -1,6 +1,5 @@
 import { FINALIZERS } from '../../api/labels.ts';
 import { setCondition } from '../../api/conditions.ts';
-import type { Links } from '../../api/link.ts';
 import type { VirtualNode } from '../../api/v1alpha1/virtual-node.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
 import { upsertStatus } from '../../runtime/kube/apply.ts';
@@ -19,7 +18,6 @@ import { freePort, isStatusStale, planNodeSpec, planNodeStatus, type NodeWorld }
 export interface NodeControllerOptions {
   readonly deps: ControllerDeps;
   readonly home: Home;
-  readonly links: Links;
   readonly health: LinkHealth;
   readonly servers: KubeletServers;
 }

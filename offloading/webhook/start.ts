@@ -1,19 +1,8 @@
 /**
  * The admission webhook, served by both replicas.
  *
- * RBAC it needs (of the controller's ServiceAccount):
- * - Role in `fluvia-system`: `secrets` get, update, patch (resourceNames: fluvia-webhook) and create;
- *   `coordination.k8s.io/leases` get, list, watch.
- *
- * What the install manifest must contain:
- * - Service `fluvia-webhook` (port 443 → PORTS.webhook = 9444) selecting the controller pods.
- * - MutatingWebhookConfiguration `fluvia-remote`: one webhook `remote.fluvia.dev`, failurePolicy Fail, clientConfig.service
- *   {fluvia-webhook, fluvia-system, path `/admit/remote`, port 443}, namespaceSelector `fluvia.dev/strategy In [remote]`.
- * - MutatingWebhookConfiguration `fluvia`: one webhook `float.fluvia.dev`, failurePolicy Ignore, path
- *   `/admit/local-and-remote`, namespaceSelector `fluvia.dev/strategy In [local-and-remote]`.
- * - both: rules [{apiGroups: [''], apiVersions: [v1], operations: [CREATE], resources: [pods], scope: Namespaced}],
- *   sideEffects None, admissionReviewVersions [v1], matchPolicy Equivalent, reinvocationPolicy IfNeeded, timeoutSeconds 5,
- *   caBundle left out: the leader fills it in. A re-install must not reset caBundle (apply without the field).
+ * RBAC that it needs is in `deploy/manifests/rbac.ts`, its configurations are in `deploy/manifests/services.ts`. Their caBundle
+ * is left out there: the leader fills it in, and a re-install must not reset it (apply without the field).
  */
 import type { Clock } from '../../runtime/clock.ts';
 import type { KubeClient } from '../../runtime/kube/client.ts';

@@ -27,7 +27,6 @@ export interface Cache<T extends HasMetadata> {
 
 export interface CacheOptions<T> {
   readonly indexers: Indexers<T>;
-  readonly transform?: ((object: T) => T) | undefined;
   readonly log: Logger;
 }
 
@@ -50,7 +49,7 @@ interface Index<T> {
 
 /** createCache makes an empty cache. */
 export const createCache = <T extends HasMetadata>(options: CacheOptions<T>): Cache<T> => {
-  const { transform = (object: T): T => object, log } = options;
+  const { log } = options;
   const objects = new Map<string, T>();
   const indexes = new Map<string, Index<T>>();
   const listeners = new Set<(change: Change<T>) => void>();
@@ -89,7 +88,7 @@ export const createCache = <T extends HasMetadata>(options: CacheOptions<T>): Ca
   const trim = (object: T): T => {
     if ('managedFields' in object.metadata)
       delete (object.metadata as { managedFields?: unknown }).managedFields;
-    return deepFreeze(transform(object));
+    return deepFreeze(object);
   };
   const put = (object: T): void => {
     const key = keyOf(object);

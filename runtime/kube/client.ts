@@ -77,8 +77,6 @@ export interface WatchOptions extends Selectors {
   /** Ends the watch with an error when nothing, not even a bookmark, came for so long. */
   readonly inactivityMs: number;
   readonly signal: AbortSignal;
-  /** Largest event accepted, default 16 MiB. */
-  readonly maxLineBytes?: number | undefined;
 }
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';

@@ -98,9 +98,7 @@ export const isConflict = (error: unknown): boolean => hasStatus(error, 409) && 
 /** isGone: the resource version is too old (410, reason Gone or Expired): list anew. */
 export const isGone = (error: unknown): boolean => hasStatus(error, 410);
 export const isForbidden = (error: unknown): boolean => hasStatus(error, 403);
-export const isUnauthorized = (error: unknown): boolean => hasStatus(error, 401);
 export const isInvalid = (error: unknown): boolean => hasStatus(error, 422);
-export const isTooManyRequests = (error: unknown): boolean => hasStatus(error, 429);
 /** isUnreachable: no answer; whether a write was done is unknown. */
 export const isUnreachable = (error: unknown): boolean => hasStatus(error, 0);
 /** isTransient: worth the same call again later without any change. */

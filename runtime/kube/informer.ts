@@ -21,8 +21,6 @@ export interface InformerOptions<T extends HasMetadata> {
   readonly fieldSelector?: string | undefined;
   /** Name of an index → the values under which an object is found. */
   readonly indexers?: Readonly<Record<string, (object: T) => readonly string[]>> | undefined;
-  /** Trims an object before it is kept, to save memory. `metadata.managedFields` is always dropped. */
-  readonly transform?: ((object: T) => T) | undefined;
   /** How long to ask the server to keep a watch open: random between the two, default 300–600 s. */
   readonly watchSeconds?: readonly [shortest: number, longest: number] | undefined;
   readonly clock?: Clock | undefined;
@@ -80,7 +78,7 @@ export const createInformer = <T extends HasMetadata>(options: InformerOptions<T
     ...(namespace ? { namespace } : {}),
   });
   const metrics = informerMetrics(options.metrics, resource);
-  const cache = createCache<T>({ indexers: options.indexers ?? {}, transform: options.transform, log });
+  const cache = createCache<T>({ indexers: options.indexers ?? {}, log });
   const counts = { lists: 0, watches: 0, events: 0, bookmarks: 0, errors: 0, relists: 0 };
   const synced = Promise.withResolvers<void>();
   let hasSynced = false;

@@ -31,8 +31,6 @@ export const SERVICE = namespaced('', 'v1', 'Service', 'services');
 export const CONFIG_MAP = namespaced('', 'v1', 'ConfigMap', 'configmaps');
 export const SECRET = namespaced('', 'v1', 'Secret', 'secrets');
 export const SERVICE_ACCOUNT = namespaced('', 'v1', 'ServiceAccount', 'serviceaccounts');
-export const RESOURCE_QUOTA = namespaced('', 'v1', 'ResourceQuota', 'resourcequotas');
-export const LIMIT_RANGE = namespaced('', 'v1', 'LimitRange', 'limitranges');
 export const PERSISTENT_VOLUME = clusterScoped('', 'v1', 'PersistentVolume', 'persistentvolumes');
 export const PERSISTENT_VOLUME_CLAIM = namespaced(
   '',
@@ -46,9 +44,7 @@ export const EVENT = namespaced('events.k8s.io', 'v1', 'Event', 'events');
 export const DEPLOYMENT = namespaced('apps', 'v1', 'Deployment', 'deployments');
 export const DAEMON_SET = namespaced('apps', 'v1', 'DaemonSet', 'daemonsets');
 export const STATEFUL_SET = namespaced('apps', 'v1', 'StatefulSet', 'statefulsets');
-export const REPLICA_SET = namespaced('apps', 'v1', 'ReplicaSet', 'replicasets');
 export const JOB = namespaced('batch', 'v1', 'Job', 'jobs');
-export const CRON_JOB = namespaced('batch', 'v1', 'CronJob', 'cronjobs');
 export const POD_DISRUPTION_BUDGET = namespaced(
   'policy',
   'v1',
@@ -72,12 +68,6 @@ export const MUTATING_WEBHOOK_CONFIGURATION = clusterScoped(
   'v1',
   'MutatingWebhookConfiguration',
   'mutatingwebhookconfigurations',
-);
-export const VALIDATING_WEBHOOK_CONFIGURATION = clusterScoped(
-  ADMISSION,
-  'v1',
-  'ValidatingWebhookConfiguration',
-  'validatingwebhookconfigurations',
 );
 export const VALIDATING_ADMISSION_POLICY = clusterScoped(
   ADMISSION,
@@ -105,11 +95,7 @@ export const MUTATING_ADMISSION_POLICY_BINDING = clusterScoped(
   'mutatingadmissionpolicybindings',
 );
 export const SERVICE_CIDR = clusterScoped('networking.k8s.io', 'v1', 'ServiceCIDR', 'servicecidrs');
-export const NETWORK_POLICY = namespaced('networking.k8s.io', 'v1', 'NetworkPolicy', 'networkpolicies');
-export const INGRESS = namespaced('networking.k8s.io', 'v1', 'Ingress', 'ingresses');
 export const STORAGE_CLASS = clusterScoped('storage.k8s.io', 'v1', 'StorageClass', 'storageclasses');
-export const PRIORITY_CLASS = clusterScoped('scheduling.k8s.io', 'v1', 'PriorityClass', 'priorityclasses');
-export const RUNTIME_CLASS = clusterScoped('node.k8s.io', 'v1', 'RuntimeClass', 'runtimeclasses');
 export const TOKEN_REVIEW = clusterScoped('authentication.k8s.io', 'v1', 'TokenReview', 'tokenreviews');
 export const SELF_SUBJECT_REVIEW = clusterScoped(
   'authentication.k8s.io',
@@ -122,18 +108,6 @@ export const SUBJECT_ACCESS_REVIEW = clusterScoped(
   'v1',
   'SubjectAccessReview',
   'subjectaccessreviews',
-);
-export const SELF_SUBJECT_ACCESS_REVIEW = clusterScoped(
-  'authorization.k8s.io',
-  'v1',
-  'SelfSubjectAccessReview',
-  'selfsubjectaccessreviews',
-);
-export const CERTIFICATE_SIGNING_REQUEST = clusterScoped(
-  'certificates.k8s.io',
-  'v1',
-  'CertificateSigningRequest',
-  'certificatesigningrequests',
 );
 
 /** fluviaResource refers to one of Fluvia's own kinds (group `fluvia.dev`, version `v1alpha1`). */

@@ -7,7 +7,7 @@ import { ApiError, errorFromResponse } from './errors.ts';
 import { createLineDecoder, LineTooLongError } from './json-lines.ts';
 import { readText, type Transport, type TransportResponse } from './transport.ts';
 
-const defaultMaxLineBytes = 16 * 1024 * 1024;
+const MAX_LINE_BYTES = 16 * 1024 * 1024;
 
 interface WatchCall {
   readonly path: string;
@@ -61,7 +61,7 @@ export const watchEvents = async function* <T>(
         response.header('retry-after'),
       );
     }
-    const decoder = createLineDecoder(options.maxLineBytes ?? defaultMaxLineBytes);
+    const decoder = createLineDecoder(MAX_LINE_BYTES);
     for await (const chunk of response.body) {
       silence.refresh();
       for (const line of decoder.push(chunk as Buffer)) {
