@@ -145,6 +145,56 @@ describe('publisher and follower', () => {
     expect(() => follower.apply(set('f'))).toThrow(/more than 5 values/);
   });
 
+  it('counts what was taken away before `complete`, since until then its objects stay', () => {
+    const follower = createFollower(VALUES, () => {});
+    const set = (id: string) => ({ set: { id, hash: Buffer.alloc(16), json: Buffer.from('{"n":1}') } });
+    const flood = (): number => {
+      for (let n = 0; n < 10_000; n += 1) {
+        try {
+          follower.apply(set(`n${n}`));
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'FLUVIA_ERR_QUOTA_EXCEEDED', kind: 'stalled' });
+          return n;
+        }
+        follower.apply({ delete: `n${n}` });
+      }
+      return Infinity;
+    };
+    // A little more than five: an honest publisher's items come and go while it tells them for the first time.
+    expect(flood()).toBe(5 + 100);
+    // What is known already goes on, and who says that it told all is counted by what is there.
+    follower.apply(set('n7'));
+    follower.apply({ complete: true });
+    expect([...follower.entries().keys()]).toEqual(['n7']);
+    expect(flood()).toBe(Infinity);
+  });
+
+  it('tells deletions first, so that what comes in their stead has room at a full follower', () => {
+    const publisher = createPublisher<Value>(VALUES);
+    const follower = createFollower(VALUES, () => {});
+    for (const id of ['a', 'b', 'c', 'd', 'e']) publisher.set(id, { n: 1 });
+    publisher.markComplete();
+    drain(publisher.session(follower.have()), follower);
+    for (const id of ['a', 'b', 'c', 'd', 'e']) {
+      publisher.delete(id);
+      publisher.set(`${id}2`, { n: 2 });
+    }
+    expect(drain(publisher.session(follower.have()), follower)).toBe(11);
+  });
+
+  it('keeps no long hash, id or text of what it refuses', () => {
+    const follower = createFollower(VALUES, () => {});
+    const long = 'x'.repeat(1_000_000);
+    follower.apply({ set: { id: 'a', hash: Buffer.alloc(1_000_000), json: Buffer.from('{"n":1}') } });
+    follower.apply({ set: { id: long, hash: Buffer.alloc(16), json: Buffer.from('{"n":1}') } });
+    expect(follower.have().get('a')).toHaveLength(128);
+    expect(follower.have().has(long)).toBe(false);
+    for (const [id, message] of follower.problems()) {
+      expect(id.length).toBeLessThan(300);
+      expect(message.length).toBeLessThan(1500);
+    }
+  });
+
   it('keeps the last valid version of an item and says what is wrong with the next', () => {
     const follower = createFollower(VALUES, () => {});
     const set = (json: string) =>

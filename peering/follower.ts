@@ -3,6 +3,7 @@ import { ERROR_CODES, FluviaError } from '../api/errors.ts';
 import type { Collection, Subscriber } from '../api/link.ts';
 import type { FollowEvent } from '../proto/peering.ts';
 import { parseItem } from './items.ts';
+import { LIMITS } from './protocol.ts';
 
 /** What a peer publishes in one collection, as last heard. */
 export interface FollowerEnd<T> extends Subscriber<T> {
@@ -18,6 +19,24 @@ export interface FollowerEnd<T> extends Subscriber<T> {
 }
 
 const MOST_PROBLEMS = 20;
+/** Bytes of a hash that are kept. */
+const HASH_BYTES = 64;
+
+/** Most ids that are taken before `complete`. A tenth more than items, so that a publisher in motion isn't cut off. */
+const mostBeforeComplete = (maxItems: number): number => maxItems + Math.max(100, Math.ceil(maxItems / 10));
+
+/** A hash of a peer as it is kept. It is cut before it is text: a part of a text keeps all of it in memory. */
+export const hashText = (hash: Uint8Array): string =>
+  Buffer.from(hash.subarray(0, HASH_BYTES)).toString('hex');
+
+const isId = (id: string): boolean => id.length > 0 && id.length <= LIMITS.idLength;
+const problemKey = (id: string): string => (isId(id) ? id : `an id of ${id.length} characters`);
+
+const tooMuch = (what: string): FluviaError =>
+  new FluviaError(ERROR_CODES.QUOTA_EXCEEDED, what, {
+    kind: 'stalled',
+    hint: 'the other cluster must open less to this one',
+  });
 
 /** Makes an empty follower of the collection. `onError` hears of listeners that threw. */
 export const createFollower = <S extends z.ZodType>(
@@ -28,6 +47,11 @@ export const createFollower = <S extends z.ZodType>(
   /** Also holds refused items' hashes, so that they aren't sent again at each resume. */
   const hashes = new Map<string, string>();
   const problems = new Map<string, string>();
+  /**
+   * Ids told before `complete`. Until then nobody takes an object away for a deletion, so what was deleted goes on counting:
+   * else a peer that never says `complete` would have objects made without end.
+   */
+  const told = new Set<string>();
   const listeners = new Set<(id: string | undefined) => void>();
   let complete = false;
 
@@ -43,21 +67,23 @@ export const createFollower = <S extends z.ZodType>(
 
   const set = (id: string, hash: string, json: Uint8Array): void => {
     if (!hashes.has(id) && hashes.size >= collection.maxItems) {
-      throw new FluviaError(
-        ERROR_CODES.QUOTA_EXCEEDED,
-        `the peer publishes more than ${collection.maxItems} ${collection.name}`,
-        { kind: 'stalled', hint: 'the other cluster must open less to this one' },
-      );
+      throw tooMuch(`the peer publishes more than ${collection.maxItems} ${collection.name}`);
     }
+    if (!complete && !told.has(id) && told.size >= mostBeforeComplete(collection.maxItems)) {
+      throw tooMuch(`the peer has told ${told.size} ${collection.name} and never that these are all`);
+    }
+    if (isId(id) && !complete) told.add(id);
+    const problem = problemKey(id);
     try {
       const item = parseItem(collection, id, json);
       hashes.set(id, hash);
       items.set(id, item);
-      problems.delete(id);
+      problems.delete(problem);
     } catch (error) {
       // The last valid version stays: taking a pod away because its update is malformed would be worse.
-      if (id.length > 0 && id.length <= 700) hashes.set(id, hash);
-      if (problems.size < MOST_PROBLEMS || problems.has(id)) problems.set(id, (error as Error).message);
+      if (isId(id)) hashes.set(id, hash);
+      if (problems.size < MOST_PROBLEMS || problems.has(problem))
+        problems.set(problem, (error as Error).message);
       return;
     }
     tell(id);
@@ -75,13 +101,14 @@ export const createFollower = <S extends z.ZodType>(
     problems: () => problems,
     apply: (event) => {
       if (event.set !== undefined) {
-        set(event.set.id, Buffer.from(event.set.hash).toString('hex').slice(0, 128), event.set.json);
+        set(event.set.id, hashText(event.set.hash), event.set.json);
       } else if (event.delete !== undefined) {
         hashes.delete(event.delete);
-        problems.delete(event.delete);
+        problems.delete(problemKey(event.delete));
         if (items.delete(event.delete)) tell(event.delete);
       } else if (event.complete === true && !complete) {
         complete = true;
+        told.clear();
         tell(undefined);
       }
     },

@@ -49,9 +49,13 @@ export const toServiceError = (error: unknown): ServiceError => {
   });
 };
 
+/** A part of a text is a view of it and keeps all of it in memory: what is kept of a long one must be a copy. */
+const shortened = (text: string, longest: number): string =>
+  text.length <= longest ? text : Buffer.from(text.slice(0, longest), 'utf8').toString('utf8');
+
 /** Printable text of a peer: what could steer a terminal or break a log line is replaced. */
 export const printable = (text: string, longest = 1000): string =>
-  text.slice(0, longest).replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, ' ');
+  shortened(text, longest).replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, ' ');
 
 export interface Trailers {
   readonly [name: string]: string | string[] | undefined;

@@ -20,8 +20,11 @@ export const planFollowStep = (
   return complete ? 'delete' : 'nothing';
 };
 
-/** Every id that may differ between both ends. */
+/** Every id that may differ between both ends; first those to take away, since a follower may be full. */
 export const planFollowStart = (
   published: ReadonlyMap<string, unknown>,
   sent: ReadonlyMap<string, string>,
-): Set<string> => new Set([...published.keys(), ...sent.keys()]);
+): Set<string> => {
+  const gone = [...sent.keys()].filter((id) => !published.has(id));
+  return new Set([...gone, ...published.keys()]);
+};
