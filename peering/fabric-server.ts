@@ -7,11 +7,13 @@ import type {
   FollowEvent,
   FollowRequest,
   Frame,
+  Have,
   HelloRequest,
   HelloResponse,
 } from '../proto/peering.ts';
 import { answerContainerStream, type FrameChannel } from './container-stream.ts';
-import { linkDown, toServiceError } from './grpc-errors.ts';
+import { hashText } from './follower.ts';
+import { linkDown, printable, toServiceError } from './grpc-errors.ts';
 import { LIMITS } from './protocol.ts';
 import type { PublisherEnd } from './publisher.ts';
 
@@ -60,32 +62,76 @@ const fail = <Request, Response>(call: ServerDuplexStream<Request, Response>, er
   if (!call.cancelled) call.emit('error', toServiceError(error));
 };
 
+/** What the followers on one connection hold here. */
+interface Following {
+  /** Bytes of what they said they have. */
+  held: number;
+  /** Collection → the one who follows it. */
+  readonly calls: Map<string, FollowCall>;
+}
+
+type FollowCall = ServerDuplexStream<FollowRequest, FollowEvent>;
+
+/** What an entry of a map takes beside its texts, about. */
+const ENTRY_BYTES = 64;
+
+/** Refuses what no follower of Fluvia says before it is kept: it would be held as long as the stream lasts. */
+const checkHave = (collection: string, { id, hash }: Have): void => {
+  const wrong =
+    id.length === 0 || id.length > LIMITS.idLength
+      ? `an id of ${id.length} characters`
+      : hash.length > LIMITS.hashBytes
+        ? `a hash of ${hash.length} bytes`
+        : undefined;
+  if (wrong === undefined) return;
+  throw new FluviaError(ERROR_CODES.BAD_INPUT, `the follower of ${printable(collection, 64)} has ${wrong}`);
+};
+
 /** Reads what the follower has, up to `ready`. */
 const readHave = async (
-  call: ServerDuplexStream<FollowRequest, FollowEvent>,
+  call: FollowCall,
   backend: FabricBackend,
-): Promise<{ readonly end: PublisherEnd<unknown>; readonly have: ReadonlyMap<string, string> }> => {
+  following: Following,
+): Promise<{
+  readonly collection: string;
+  readonly end: PublisherEnd<unknown>;
+  readonly have: ReadonlyMap<string, string>;
+}> => {
   const have = new Map<string, string>();
   let found: ReturnType<FabricBackend['publisher']> | undefined;
+  let held = 0;
+  const giveBack = (): void => {
+    following.held -= held;
+    held = 0;
+  };
+  call.on('cancelled', giveBack).on('close', giveBack).on('error', giveBack);
   for await (const request of call.iterator({ destroyOnReturn: false }) as AsyncIterable<FollowRequest>) {
     found ??= backend.publisher(request.collection);
-    for (const { id, hash } of request.have) have.set(id, Buffer.from(hash).toString('hex').slice(0, 128));
-    if (have.size > found.maxItems * 2 + 1000) {
-      throw new FluviaError(
-        ERROR_CODES.BAD_INPUT,
-        `the follower of ${request.collection.slice(0, 64)} has too many items`,
-      );
+    for (const one of request.have) {
+      checkHave(request.collection, one);
+      const bytes = one.id.length + ENTRY_BYTES;
+      if (following.held + bytes > LIMITS.haveBytes || have.size >= found.maxItems * 2 + 1000) {
+        throw new FluviaError(
+          ERROR_CODES.BAD_INPUT,
+          `the follower of ${printable(request.collection, 64)} has too many items`,
+        );
+      }
+      held += bytes;
+      following.held += bytes;
+      have.set(one.id, hashText(one.hash));
     }
-    if (request.ready) return { end: found.end, have };
+    if (request.ready) return { collection: request.collection, end: found.end, have };
   }
   throw linkDown('the follower went away');
 };
 
-const serveFollow = async (
-  call: ServerDuplexStream<FollowRequest, FollowEvent>,
-  backend: FabricBackend,
-): Promise<void> => {
-  const { end, have } = await readHave(call, backend);
+const serveFollow = async (call: FollowCall, backend: FabricBackend, following: Following): Promise<void> => {
+  const { collection, end, have } = await readHave(call, backend, following);
+  // One at a time: each session holds an entry for every item, on both sides of it.
+  const before = following.calls.get(collection);
+  if (before !== undefined)
+    fail(before, new FluviaError(ERROR_CODES.CONFLICT, `${collection} is followed anew`));
+  following.calls.set(collection, call);
   const session = end.session(have);
   // Nothing more is expected from the follower, but its half-close must be read.
   call.resume();
@@ -102,7 +148,10 @@ const serveFollow = async (
       pumping = false;
     }
   };
-  const close = (): void => session.close();
+  const close = (): void => {
+    session.close();
+    if (following.calls.get(collection) === call) following.calls.delete(collection);
+  };
   call.on('cancelled', close).on('close', close).on('error', close);
   // Changes of one turn of the event loop go together.
   session.onReady(() => void setImmediate(() => void pump()));
@@ -123,6 +172,7 @@ const channelOf = (call: ServerDuplexStream<Frame, Frame>): FrameChannel => ({
 export const fabricImplementation = (backend: FabricBackend): object => {
   let greeted = false;
   let streams = 0;
+  const following: Following = { held: 0, calls: new Map() };
   const afterHello = (): void => {
     if (!greeted) {
       throw new FluviaError(ERROR_CODES.PROTOCOL, 'Hello comes first', { kind: 'terminal' });
@@ -153,7 +203,7 @@ export const fabricImplementation = (backend: FabricBackend): object => {
     Follow: (call: ServerDuplexStream<FollowRequest, FollowEvent>): void => {
       const follow = async (): Promise<void> => {
         afterHello();
-        await serveFollow(call, backend);
+        await serveFollow(call, backend, following);
       };
       follow().catch((error: unknown) => fail(call, error));
     },

@@ -19,15 +19,13 @@ export interface FollowerEnd<T> extends Subscriber<T> {
 }
 
 const MOST_PROBLEMS = 20;
-/** Bytes of a hash that are kept. */
-const HASH_BYTES = 64;
 
 /** Most ids that are taken before `complete`. A tenth more than items, so that a publisher in motion isn't cut off. */
 const mostBeforeComplete = (maxItems: number): number => maxItems + Math.max(100, Math.ceil(maxItems / 10));
 
 /** A hash of a peer as it is kept. It is cut before it is text: a part of a text keeps all of it in memory. */
 export const hashText = (hash: Uint8Array): string =>
-  Buffer.from(hash.subarray(0, HASH_BYTES)).toString('hex');
+  Buffer.from(hash.subarray(0, LIMITS.hashBytes)).toString('hex');
 
 const isId = (id: string): boolean => id.length > 0 && id.length <= LIMITS.idLength;
 const problemKey = (id: string): string => (isId(id) ? id : `an id of ${id.length} characters`);

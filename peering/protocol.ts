@@ -52,6 +52,9 @@ export const LIMITS = {
   /** Entries of one FollowRequest. */
   haveChunk: 500,
   idLength: 700,
+  hashBytes: 64,
+  /** What all followers on one connection may say that they have; three full collections of pods and objects fit. */
+  haveBytes: 24 * 1024 * 1024,
   jsonDepth: 64,
 } as const;
 
