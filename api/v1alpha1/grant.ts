@@ -50,6 +50,68 @@ export const LEAST_REQUESTS = { cpu: '10m', memory: '16Mi' } as const;
  */
 export const MOST_HELD = { namespaces: 500, objects: 20_000, pods: 20_000, size: '256Mi' } as const;
 
+/**
+ * Namespaces that are never twins where no policy says otherwise: those in which widely used parts of a cluster stand, and in
+ * which tools, policies and people trust. A consumer must not take such a name before the provider installs there. A `*` at
+ * the end stands for any rest.
+ */
+export const RESERVED_NAMESPACES: readonly string[] = [
+  'amazon-cloudwatch',
+  'argo',
+  'argo-cd',
+  'argo-events',
+  'argo-rollouts',
+  'argocd',
+  'aws-observability',
+  'azure-arc',
+  'calico-*',
+  'cattle-*',
+  'cert-manager',
+  'cilium',
+  'cilium-*',
+  'cnpg-system',
+  'crossplane-system',
+  'external-dns',
+  'external-secrets',
+  'falco',
+  'flux-system',
+  'gatekeeper-system',
+  'gke-*',
+  'gmp-*',
+  'gpu-operator',
+  'ingress-nginx',
+  'istio-*',
+  'keda',
+  'knative-*',
+  'kubernetes-dashboard',
+  'kubevirt',
+  'kyverno',
+  'linkerd',
+  'linkerd-*',
+  'liqo',
+  'liqo-system',
+  'local-path-storage',
+  'longhorn-system',
+  'metallb-system',
+  'monitoring',
+  'olm',
+  'openebs',
+  'openshift',
+  'openshift-*',
+  'operators',
+  'rook-ceph',
+  'sealed-secrets',
+  'tigera-*',
+  'traefik',
+  'vault',
+  'velero',
+];
+
+const NamespacePattern = z
+  .string()
+  .max(64)
+  .regex(/^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$|^[a-z0-9][-a-z0-9]*\*$/);
+
 const count = z.number().int().min(0).max(1_000_000);
 
 /** Rules by which grants are given and foreign pods are accepted; which one holds for a peer: `policyOfPeer`. */
@@ -107,6 +169,13 @@ export const GrantPolicyKind = defineKind({
       })
       .optional()
       .describe('The most of a peer that exists here at once, whatever its grants: it fills etcd.'),
+    reservedNamespaces: z
+      .array(NamespacePattern)
+      .max(256)
+      .optional()
+      .describe(
+        `Names that no twin gets, beside \`default\`, \`kube-*\` and \`fluvia-*\`; a \`*\` at the end stands for any rest. When missing: ${RESERVED_NAMESPACES.join(', ')}. A list here stands instead of that one. Twins that exist stay.`,
+      ),
     zone: z.string().max(63).optional(),
     region: z.string().max(63).optional(),
     pricePerHour: PricePerHour.optional().describe(

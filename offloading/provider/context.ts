@@ -4,7 +4,7 @@ import type { Links } from '../../api/link.ts';
 import { policyOfPeer } from '../../api/policy-of-peer.ts';
 import { STORAGE_LABELS } from '../../api/storage-names.ts';
 import type { FabricNode } from '../../api/v1alpha1/fabric-node.ts';
-import type { Grant, GrantPolicy } from '../../api/v1alpha1/grant.ts';
+import { RESERVED_NAMESPACES, type Grant, type GrantPolicy } from '../../api/v1alpha1/grant.ts';
 import type { Offer } from '../../api/v1alpha1/offer.ts';
 import type { Peer } from '../../api/v1alpha1/peer.ts';
 import type { ShadowPod } from '../../api/v1alpha1/shadow-pod.ts';
@@ -74,6 +74,8 @@ export interface ProviderContext {
   asPeering(clusterID: string): KubeClient;
   /** What is demanded of the pods of a consumer, by the policy that holds for its peer. */
   podRules(clusterID: string): PodRules;
+  /** Names that no twin of a consumer gets. */
+  reservedNamespaces(clusterID: string): readonly string[];
   /** The most of a consumer that may exist here. */
   heldLimits(clusterID: string): HeldLimits;
   /** Whether a cluster's link is up, or broke less than `graceMs` ago. */
@@ -135,6 +137,7 @@ export const createContext = (
     holdings: createHoldings(clock, limitsOf),
     refusals: createRefusals(),
     heldLimits: limitsOf,
+    reservedNamespaces: (id) => policyOf(id)?.spec.reservedNamespaces ?? RESERVED_NAMESPACES,
     leases: createFenceLeases(deps.bootClock ?? systemBootClock, deps.leaderTransitions),
     namespaces,
     shadows,

@@ -1,5 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { RESERVED_NAMESPACES } from '../../api/v1alpha1/grant.ts';
 import { planTwin, readyTwin, sharedWithOf, twinNames, type TwinWorld } from './plan-twin.ts';
 
 const ID = 'abcdef'.padEnd(26, 'x');
@@ -12,6 +13,7 @@ const world = (more: Partial<TwinWorld> = {}): TwinWorld => ({
   peerGone: false,
   twin: undefined,
   isTaken: () => false,
+  reserved: RESERVED_NAMESPACES,
   noFurther: undefined,
   podSecurity: 'baseline',
   remaining: 0,
@@ -74,6 +76,39 @@ describe('planTwin', () => {
     });
   });
 
+  it.each([
+    ['vault', 'auto', 'create', 'vault-home'],
+    ['cert-manager', 'auto', 'create', 'cert-manager-home'],
+    [
+      'openshift-dns',
+      'auto',
+      'refuse',
+      /^the name openshift-dns is reserved at the peer: use .* another name, or ask/,
+    ],
+    [
+      'vault',
+      'same',
+      'refuse',
+      /^the name vault is reserved at the peer: set spec.mapping .* to auto, or ask/,
+    ],
+    ['kube-system', 'same', 'refuse', /: use a namespace of another name$/],
+    ['vaults', 'same', 'create', 'vaults'],
+  ] as const)('of %s with mapping %s: %s %s', (homeNamespace, mapping, action, says) => {
+    const plan = planTwin(world({ homeNamespace, wanted: { mapping, sharedWith: [] } }));
+    expect(plan.action).toBe(action);
+    const said = plan.action === 'refuse' ? plan.status.message : 'name' in plan ? plan.name : '';
+    expect(said).toMatch(typeof says === 'string' ? new RegExp(`^${says}$`) : says);
+  });
+
+  it('keeps a twin that has a name which became reserved', () => {
+    const labelled = { ...labels, 'fluvia.dev/origin-namespace': 'vault' };
+    const standing = { ...twin, name: 'vault', labels: labelled };
+    expect(planTwin(world({ homeNamespace: 'vault', twin: standing }))).toEqual({
+      action: 'keep',
+      name: 'vault',
+    });
+  });
+
   it('keeps a twin that stands, under whatever name its labels are found', () => {
     expect(planTwin(world({ twin: { ...twin, name: 'shop-home' } }))).toEqual({
       action: 'keep',
@@ -107,16 +142,20 @@ describe('planTwin', () => {
 
 describe('twinNames', () => {
   it('are valid names, never reserved ones', () => {
-    const name = fc.stringMatching(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/);
+    const any = fc.stringMatching(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/);
+    const name = fc.oneof(any, fc.constantFrom('default', 'vault', 'cert', 'manager', 'istio', 'b'));
     fc.assert(
       fc.property(
         name,
         name,
         fc.constantFrom('auto' as const, 'same' as const),
-        (namespace, peer, mapping) => {
-          for (const one of twinNames(namespace, mapping, peer, ID)) {
+        fc.constantFrom(RESERVED_NAMESPACES, [], ['a*', 'b']),
+        (namespace, peer, mapping, reserved) => {
+          for (const one of twinNames(namespace, mapping, peer, ID, reserved)) {
             expect(one).toMatch(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/);
             expect(one === 'default' || one.startsWith('kube-') || one.startsWith('fluvia-')).toBe(false);
+            expect(reserved.includes(one)).toBe(false);
+            expect(reserved.some((two) => two.endsWith('*') && one.startsWith(two.slice(0, -1)))).toBe(false);
           }
         },
       ),

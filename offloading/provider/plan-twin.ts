@@ -27,6 +27,8 @@ export interface TwinWorld {
   /** The namespace whose labels say that it is this twin. */
   readonly twin: ExistingTwin | undefined;
   readonly isTaken: (name: string) => boolean;
+  /** Names that this cluster gives to no twin, see `RESERVED_NAMESPACES`. */
+  readonly reserved: readonly string[];
   /** Why the consumer gets no further twin; undefined when it may have one. */
   readonly noFurther: string | undefined;
   /** Pod Security Standard to enforce in it. */
@@ -54,9 +56,14 @@ export type TwinPlan =
 const MAX_NAME = 63;
 const POD_SECURITY = 'pod-security.kubernetes.io/enforce';
 
-/** Namespaces that are never a twin: Kubernetes' own and Fluvia's. */
-export const isReservedNamespace = (name: string): boolean =>
-  name === 'default' || name.startsWith('kube-') || name.startsWith('fluvia-');
+/** Names that no policy gives away: Kubernetes' own and Fluvia's. */
+const ALWAYS_RESERVED = ['default', 'kube-*', 'fluvia-*'];
+
+/** Whether no twin may have the name; a `*` at the end of what is reserved stands for any rest. */
+export const isReservedNamespace = (name: string, reserved: readonly string[]): boolean =>
+  [...ALWAYS_RESERVED, ...reserved].some((one) =>
+    one.endsWith('*') ? name.startsWith(one.slice(0, -1)) : name === one,
+  );
 
 /** Names that the twin may get, best first. A suffix shortens the name, never itself. */
 export const twinNames = (
@@ -64,6 +71,7 @@ export const twinNames = (
   mapping: 'auto' | 'same',
   peer: string,
   clusterID: string,
+  reserved: readonly string[],
 ): readonly string[] => {
   const suffixed = (suffix: string): string =>
     `${homeNamespace.slice(0, MAX_NAME - suffix.length - 1).replace(/-+$/, '')}-${suffix}`;
@@ -71,7 +79,7 @@ export const twinNames = (
     mapping === 'same'
       ? [homeNamespace]
       : [homeNamespace, suffixed(peer.slice(0, 40).replace(/-+$/, '')), suffixed(clusterID.slice(0, 6))];
-  return names.filter((name) => !isReservedNamespace(name));
+  return names.filter((name) => !isReservedNamespace(name, reserved));
 };
 
 /** Cluster IDs in the annotation that records with whom a twin's addresses are shared. */
@@ -111,7 +119,16 @@ export const readyTwin = (name: string, homeNamespace: string, refused?: string)
     return status(name, true, 'LimitExceeded', `not there: ${refused}`.slice(0, 1000));
   return name === homeNamespace
     ? status(name, true, 'Ready', 'the twin has the same name')
-    : status(name, true, 'Renamed', `the name is taken there, the twin is ${name}`);
+    : status(name, true, 'Renamed', `the name is taken or reserved there, the twin is ${name}`);
+};
+
+const reservedText = (name: string, mapping: 'auto' | 'same', reserved: readonly string[]): string => {
+  const other =
+    mapping === 'same' && !isReservedNamespace(`${name}-x`, reserved)
+      ? 'set spec.mapping of the NamespaceOffloading to auto'
+      : 'use a namespace of another name';
+  const ask = 'or ask the peer’s administrator to change GrantPolicy.spec.reservedNamespaces';
+  return `the name ${name} is reserved at the peer: ${other}${isReservedNamespace(name, []) ? '' : `, ${ask}`}`;
 };
 
 /** The next step for one namespace of one consumer. */
@@ -136,7 +153,7 @@ export const planTwin = (world: TwinWorld): TwinPlan => {
       ? { action: 'keep', name: twin.name, meta }
       : { action: 'keep', name: twin.name };
   }
-  const names = twinNames(world.homeNamespace, wanted.mapping, world.peer, world.clusterID);
+  const names = twinNames(world.homeNamespace, wanted.mapping, world.peer, world.clusterID, world.reserved);
   const free = names.find((name) => !world.isTaken(name));
   if (free !== undefined)
     return world.noFurther === undefined
@@ -146,7 +163,12 @@ export const planTwin = (world: TwinWorld): TwinPlan => {
     action: 'refuse',
     status:
       names.length === 0
-        ? status(undefined, false, 'NameReserved', `the name ${world.homeNamespace} is reserved at the peer`)
+        ? status(
+            undefined,
+            false,
+            'NameReserved',
+            reservedText(world.homeNamespace, wanted.mapping, world.reserved),
+          )
         : status(undefined, false, 'NameTaken', `taken at the peer: ${names.join(', ')}`),
   };
 };

@@ -70,6 +70,7 @@ export const runTwinController = (context: ProviderContext, signal: AbortSignal)
               annotations: namespace.metadata.annotations ?? {},
             },
       noFurther: whyNoTwin(context.heldLimits(clusterID), twins.ofCluster(clusterID).length),
+      reserved: context.reservedNamespaces(clusterID),
       isTaken: (name) => namespaces.get(undefined, name) !== undefined,
       podSecurity: context.podRules(clusterID).level,
       remaining: namespace === undefined || !mayGo ? 0 : remainingIn(namespace.metadata.name),
