@@ -31,8 +31,6 @@ const RETRY_MS = 60_000;
 export interface Holdings {
   /** Enters what is about to be written, or says why it must not be. */
   admit(clusterID: string, key: string, needed: Amounts): Excess | undefined;
-  /** Pays for a further write of something that is there; how long it has to wait, 0 for not at all. */
-  pay(clusterID: string, bytes: number): number;
   /** Enters what exists, whether it fits or not. */
   record(clusterID: string, key: string, amounts: Amounts): void;
   release(key: string): void;
@@ -70,7 +68,6 @@ export const createHoldings = (clock: Clock, limitsOf: (clusterID: string) => He
       ledger.record(key, accountOf(clusterID), needed);
       return undefined;
     },
-    pay: (clusterID, bytes) => payFor(clusterID, limitsOf(clusterID), bytes),
     record: (clusterID, key, amounts) => ledger.record(key, accountOf(clusterID), amounts),
     release: (key) => ledger.release(key),
     usedBy: (clusterID) => ledger.usedByConsumer(clusterID),

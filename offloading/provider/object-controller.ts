@@ -93,9 +93,12 @@ export const runObjectController = (context: ProviderContext, signal: AbortSigna
       );
       return undefined;
     } catch (error) {
+      // If it is there all the same, the informer said so, or will.
+      const { name, namespace } = manifest.metadata;
+      if (context.reflected[key.kind].get(namespace, name) === undefined)
+        holdings.release(heldKeyOf(key, namespace));
       if (isAlreadyExists(error)) return meetExisting(key, manifest);
       if (!isRefusal(error)) throw error;
-      holdings.release(heldKeyOf(key, manifest.metadata.namespace));
       tell(manifest.metadata.namespace, 'ReflectionRefused', `${key.kind} ${key.name}: ${error.message}`);
       return { requeueAfterMs: CONFLICT_RETRY_MS };
     }
@@ -108,7 +111,6 @@ export const runObjectController = (context: ProviderContext, signal: AbortSigna
       context.asPeering(key.clusterID).get(REFLECTED[key.kind], manifest.metadata.name, twin, { signal }),
     );
     if (live === undefined || isOf(key.clusterID, live)) return { requeueAfterMs: 200 };
-    holdings.release(heldKeyOf(key, twin));
     tell(
       twin,
       'Conflict',
@@ -135,14 +137,14 @@ export const runObjectController = (context: ProviderContext, signal: AbortSigna
       );
       return undefined;
     } catch (error) {
+      const held = heldKeyOf(key, manifest.metadata.namespace);
+      holdings.record(key.clusterID, held, objectHolding(bytesOf(live)));
       // What can't be changed (an immutable ConfigMap, a Secret's type, a headless Service) is made anew.
       if (isInvalid(error)) {
         await remove(key, live);
         return { requeueAfterMs: 200 };
       }
       if (!isRefusal(error)) throw error;
-      const held = heldKeyOf(key, manifest.metadata.namespace);
-      holdings.record(key.clusterID, held, objectHolding(bytesOf(live)));
       tell(manifest.metadata.namespace, 'ReflectionRefused', `${key.kind} ${key.name}: ${error.message}`);
       return { requeueAfterMs: CONFLICT_RETRY_MS };
     }
@@ -232,7 +234,10 @@ export const runObjectController = (context: ProviderContext, signal: AbortSigna
     if (key === undefined) return undefined;
     const twin = twins.of(key.clusterID, key.homeNamespace);
     // With the twin all that is in it goes.
-    if (twin === undefined || twin.metadata.deletionTimestamp !== undefined) return undefined;
+    if (twin === undefined || twin.metadata.deletionTimestamp !== undefined) {
+      refusals.clear(key);
+      return undefined;
+    }
     const twinName = twin.metadata.name;
     const consumer = consumers.get(key.clusterID);
     const item = consumer?.objects.get(key.id);
@@ -240,11 +245,7 @@ export const runObjectController = (context: ProviderContext, signal: AbortSigna
     const live = cached !== undefined && isOf(key.clusterID, cached) ? cached : undefined;
     if (item === undefined) {
       refusals.clear(key);
-      if (live === undefined) {
-        // What was about to be made never was.
-        holdings.release(heldKeyOf(key, twinName));
-        return undefined;
-      }
+      if (live === undefined) return undefined;
       if (consumer?.objects.isComplete() === true) return remove(key, live);
       return quiet(key, live);
     }

@@ -64,7 +64,7 @@ describe('planTwin', () => {
       twin: 'shop',
       ready: true,
       reason: 'LimitExceeded',
-      message: 'not there: Secret a: too much',
+      message: 'not brought there: Secret a: too much',
     });
     expect(readyTwin('shop', 'shop').reason).toBe('Ready');
   });

@@ -116,7 +116,7 @@ const status = (twin: string | undefined, ready: boolean, reason: string, messag
 /** What the consumer is told of a twin that stands; `refused`: an object that isn't brought there, and why. */
 export const readyTwin = (name: string, homeNamespace: string, refused?: string): TwinStatus => {
   if (refused !== undefined)
-    return status(name, true, 'LimitExceeded', `not there: ${refused}`.slice(0, 1000));
+    return status(name, true, 'LimitExceeded', `not brought there: ${refused}`.slice(0, 1000));
   return name === homeNamespace
     ? status(name, true, 'Ready', 'the twin has the same name')
     : status(name, true, 'Renamed', `the name is taken or reserved there, the twin is ${name}`);

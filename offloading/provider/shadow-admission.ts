@@ -143,11 +143,12 @@ export const admitShadow = async (
       }),
     );
   } catch (error) {
+    // If it is there all the same, the informer said so, or will.
+    if (context.shadows.get(twin, state.name) === undefined) context.holdings.release(held);
     // The cache will show it, or the one that was there before has gone.
     if (isAlreadyExists(error)) return { accepted: true };
     if (!isRefusal(error)) throw error;
     context.ledger.release(ledgerKey);
-    context.holdings.release(held);
     return refused('Rejected', error.message);
   }
   return { accepted: true };

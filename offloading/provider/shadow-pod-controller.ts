@@ -12,7 +12,7 @@ import { FIELD_MANAGER, SHADOW_POD, SHADOWS_BY_ORIGIN, type ProviderContext } fr
 import { createItemSource } from './item-source.ts';
 import { createRetryDelays } from './retry-delays.ts';
 import { asPeeringCall } from './peering-errors.ts';
-import { bytesOf } from './plan-holdings.ts';
+import { bytesOf, podHolding } from './plan-holdings.ts';
 import { podMeta } from './plan-pod.ts';
 import { mapPatch } from './plan-meta-patch.ts';
 import { planShadow, type ShadowPlan } from './plan-shadow.ts';
@@ -20,7 +20,7 @@ import { refusedStatus } from './plan-status.ts';
 import { admitShadow } from './shadow-admission.ts';
 import { createShadowPod, deleteShadowPod, objectTopic } from './shadow-pods.ts';
 import { openTopic, recordFailure, reportShadow, writeShadowStatus } from './shadow-report.ts';
-import { observeShadow, type ShadowState } from './shadow-state.ts';
+import { observeShadow, type ShadowItem, type ShadowState } from './shadow-state.ts';
 import { createWaiters } from './waiters.ts';
 
 const grantTopic = (grant: string): string => `grant:${grant}`;
@@ -37,6 +37,8 @@ const isOfQuota = (message: string): boolean => message.includes('exceeded quota
 
 const keyOfShadow = ({ spec }: ShadowPod): string =>
   `${spec.home.clusterID}/${spec.home.namespace}/${spec.home.name}`;
+
+type MetaPatch = Partial<Record<'labels' | 'annotations', NonNullable<ReturnType<typeof mapPatch>>>>;
 
 /** Runs until `signal` aborts. */
 export const runShadowPodController = (context: ProviderContext, signal: AbortSignal): Promise<void> => {
@@ -78,28 +80,39 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
     state.consumer?.statuses.set(state.id, refusedStatus(uid, reason, message, isPassing));
   };
 
+  /** Whether there is room for a ShadowPod as it is to be; else it is looked at again later. */
+  const mayWrite = (state: ShadowState, shadow: ShadowPod): boolean => {
+    const held = heldKey('ShadowPod', shadow.metadata.namespace ?? '', state.name);
+    const excess = holdings.admit(state.clusterID, held, podHolding(bytesOf(shadow)));
+    if (excess !== undefined) queue.addAfter(state.key, excess.retryMs);
+    return excess === undefined;
+  };
+
+  /** What of a pod's labels and annotations is to be written: nothing while its consumer holds or writes too much. */
+  const metaPatch = (state: ShadowState, shadow: ShadowPod, item: ShadowItem): MetaPatch => {
+    const wanted = podMeta({ ...item, clusterID: state.clusterID });
+    const labels = mapPatch(shadow.spec.pod.labels ?? {}, wanted.labels);
+    const annotations = mapPatch(shadow.spec.pod.annotations ?? {}, wanted.annotations);
+    if (labels === undefined && annotations === undefined) return {};
+    const changed = { ...shadow, spec: { ...shadow.spec, pod: { ...shadow.spec.pod, ...wanted } } };
+    return mayWrite(state, changed) ? { ...(labels && { labels }), ...(annotations && { annotations }) } : {};
+  };
+
   /** Labels and annotations may change while a pod runs. */
   const followMeta = async (state: ShadowState, shadow: ShadowPod): Promise<void> => {
     const { item, pod } = state;
     if (item === undefined || item.uid !== shadow.spec.home.uid) return;
-    const wanted = podMeta({ ...item, clusterID: state.clusterID });
-    const labels = mapPatch(shadow.spec.pod.labels ?? {}, wanted.labels);
-    const annotations = mapPatch(shadow.spec.pod.annotations ?? {}, wanted.annotations);
+    const patch = metaPatch(state, shadow, item);
+    const isMeta = Object.keys(patch).length > 0;
     // A pod that runs already has no init container that waits, but stops like any other when its lease ends.
     const fence = equalJson(item.fence, shadow.spec.fence) ? undefined : (item.fence ?? null);
-    if (labels === undefined && annotations === undefined && fence === undefined) return;
-    // Both objects are written as a whole for whatever changes in them.
-    const waitMs = holdings.pay(state.clusterID, 2 * bytesOf(shadow));
-    if (waitMs > 0) {
-      queue.addAfter(state.key, waitMs + 1000);
-      return;
-    }
+    // Of the size that it has it is never too large: a fence waits only for a consumer that writes without end.
+    if (!isMeta && (fence === undefined || !mayWrite(state, shadow))) return;
     const client = context.asPeering(state.clusterID);
-    const patch = { ...(labels && { labels }), ...(annotations && { annotations }) };
     const options = { type: 'merge', fieldManager: FIELD_MANAGER, signal } as const;
     await asPeeringCall(async () => {
       // The pod first: the ShadowPod's record says what is still to be done.
-      if (pod !== undefined && (labels !== undefined || annotations !== undefined))
+      if (pod !== undefined && isMeta)
         await client.patch(POD, state.name, state.twin, { metadata: patch }, options);
       const spec = { pod: patch, ...(fence === undefined ? {} : { fence }) };
       await client.patch(SHADOW_POD, state.name, state.twin, { spec }, options);
@@ -169,10 +182,7 @@ export const runShadowPodController = (context: ProviderContext, signal: AbortSi
         return undefined;
       case 'forget':
       case 'publish-gone':
-        if (state.twin !== undefined) {
-          ledger.release(`${state.twin}/${state.name}`);
-          if (shadow === undefined) holdings.release(heldKey('ShadowPod', state.twin, state.name));
-        }
+        if (state.twin !== undefined) ledger.release(`${state.twin}/${state.name}`);
         retries.forget(state.key);
         if (plan.action === 'forget') state.consumer?.statuses.delete(state.id);
         else state.consumer?.statuses.set(state.id, { uid: state.item?.uid ?? '', state: 'gone' });

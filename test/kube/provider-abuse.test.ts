@@ -179,7 +179,9 @@ describe('what fills etcd', () => {
     stage.bring(config('large', 'x'.repeat(70_000)));
     await until('word of it', () => twin('shop')?.reason === 'LimitExceeded');
     expect(twin('shop')).toMatchObject({ ready: true, twin: 'shop' });
-    expect(twin('shop')?.message).toMatch(/^not there: ConfigMap large: the most .* is 64Ki bytes in all/);
+    expect(twin('shop')?.message).toMatch(
+      /^not brought there: ConfigMap large: the most .* is 64Ki bytes in all/,
+    );
     for (const name of ['a', 'b', 'c']) stage.bring(config(name, '1'));
     await until('the others', async () => (await here()).length === 3);
     stage.bring(config('d', '1'));
