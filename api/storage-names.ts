@@ -34,7 +34,7 @@ export const STORAGE_ANNOTATIONS = {
   lastMove: 'fluvia.dev/last-move',
   /** On the placeholder: copies have been given sequences up to this; raised by blocks. Survives the VolumeReplica. */
   sequence: 'fluvia.dev/sequence',
-  /** On home's claim, by people: the peer to which the volume is to be moved. */
+  /** On home's claim, by people: the place to which the volume is to be moved, or `@abort`: it is to stay where it was. */
   moveTo: 'fluvia.dev/move-to',
   /** On the placeholder while its peer is lost: what that means for the volume, in words. */
   loss: 'fluvia.dev/loss',

@@ -97,4 +97,26 @@ describe('volumes', () => {
     expect(at('Copying')).toEqual([]);
     expect(at('CopyFailed')).toEqual(['copies of shop/db (VolumeReplica copies): why']);
   });
+
+  it('count a move as passing until it fails', () => {
+    const at = (failures: number) =>
+      planVolumes(
+        [claim('db', ['False', 'Moving', 'it is being moved from peer east'])],
+        [
+          volume('db', {
+            'fluvia.dev/move': JSON.stringify({
+              kind: 'failover',
+              from: 'east',
+              to: 'west',
+              stage: 'restore',
+              startedAt: 't',
+              failures,
+            }),
+          }),
+        ],
+        [],
+      ).flatMap(volumeProblems);
+    expect(at(0)).toEqual([]);
+    expect(at(1)).toEqual(['volume shop/db: it is being moved from peer east']);
+  });
 });

@@ -68,11 +68,13 @@ export const planVolumes = (
         ({ metadata, spec }) => metadata.namespace === namespace && spec.claimName === name,
       );
       const condition = claim.status?.conditions?.find(({ type }) => type === VOLUME_CONDITION);
+      const ready = readyOf(condition, 'it is made with the first pod that uses it');
       return {
         claim: `${namespace}/${name}`,
         ...(location === undefined ? {} : { location }),
         ...(size === undefined ? {} : { size }),
-        ready: readyOf(condition, 'it is made with the first pod that uses it'),
+        // One that fails does not pass by itself.
+        ready: note !== undefined && note.failures > 0 ? { ...ready, ok: false } : ready,
         ...(note === undefined ? {} : { moving: { from: note.from, to: note.to, stage: note.stage } }),
         copies: copiesOf(own),
         replicas: own.map(({ metadata, status }) => ({

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { ERROR_CODES, FluviaError } from '../../api/errors.ts';
-import { HOME_PLACE } from '../../api/places.ts';
+import { HOME_PLACE, MOVE_ABORT } from '../../api/places.ts';
 import { STORAGE_ANNOTATIONS, STORAGE_CLASS } from '../../api/storage-names.ts';
 import { fluviaRef } from '../../deploy/manifests/refs.ts';
 import { PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM } from '../../runtime/kube/resources.ts';
@@ -25,7 +25,8 @@ import { waitUntil, type Progress } from '../wait.ts';
 
 interface MoveFlags extends ClusterFlags {
   readonly namespace: string;
-  readonly to: string;
+  readonly to?: string;
+  readonly abort: boolean;
   readonly wait: boolean;
   readonly timeout: number;
 }
@@ -88,7 +89,7 @@ const underWay = (claim: string, { from, to }: { readonly from: string; readonly
   terminal(
     ERROR_CODES.CONFLICT,
     `the volume of claim ${claim} is being moved from ${from} to ${to}`,
-    `wait until that has ended, then try again; --to ${to} follows it`,
+    `wait until that has ended, then try again; --to ${to} follows it, --abort takes it back`,
   );
 
 const percent = (done: number, total: number): string =>
@@ -123,8 +124,12 @@ const progressOf = async (
     if (nameOf(note.to) !== to) throw underWay(name, { from: nameOf(note.from), to: nameOf(note.to) });
     const progress = moveProgressOf(volume);
     const share = progress?.stage === note.stage ? percent(progress.done, progress.total) : '';
+    const delay =
+      progress?.stage === note.stage && progress.message !== undefined
+        ? `, which waits: ${progress.message}`
+        : '';
     const trouble = note.message === undefined ? '' : `, tried again after: ${note.message}`;
-    return { waitingFor: `${STAGES[note.stage]}${share}${trouble}` };
+    return { waitingFor: `${STAGES[note.stage]}${share}${delay}${trouble}` };
   }
   const isNews = volume.metadata.annotations?.[STORAGE_ANNOTATIONS.lastMove] !== before;
   const end = isNews ? moveEndOf(volume) : undefined;
@@ -133,47 +138,110 @@ const progressOf = async (
   return end === undefined ? { waitingFor: 'the controller to see it' } : { done: end };
 };
 
-const moveVolume = async (cli: CliContext, name: string, flags: MoveFlags): Promise<void> =>
+/** Writes a person's wish onto the claim. */
+const wish = async (
+  cluster: Cluster,
+  { metadata: { name, namespace, uid } }: PersistentVolumeClaim,
+  to: string,
+  signal: AbortSignal,
+): Promise<void> => {
+  const body = { metadata: { uid, annotations: { [STORAGE_ANNOTATIONS.moveTo]: to } } };
+  await cluster.client.patch(PERSISTENT_VOLUME_CLAIM, name, namespace, body, {
+    type: 'merge',
+    fieldManager: FIELD_MANAGER,
+    signal,
+  });
+};
+
+/** How a move ends that is to be taken back. */
+const abortOf = async (
+  { client }: Cluster,
+  { metadata: { name, namespace } }: PersistentVolumeClaim,
+  volumeName: string,
+): Promise<Progress<MoveEnd>> => {
+  // The wish first: once it is gone the answer stands on the volume.
+  const claim = await client.get<PersistentVolumeClaim>(PERSISTENT_VOLUME_CLAIM, name, namespace);
+  const volume = await client.get<PersistentVolume>(PERSISTENT_VOLUME, volumeName);
+  const note = volume === undefined ? undefined : moveNoteOf(volume);
+  const end = volume === undefined ? undefined : moveEndOf(volume);
+  if (note === undefined && end !== undefined) return { done: end };
+  const isWished = claim?.metadata.annotations?.[STORAGE_ANNOTATIONS.moveTo] !== undefined;
+  if (note !== undefined && note.isTakenBack !== true && !isWished)
+    throw terminal(
+      ERROR_CODES.CONFLICT,
+      `the move of claim ${name} can't be taken back: it goes on`,
+      `look why: kubectl -n ${namespace ?? ''} describe pvc ${name}`,
+    );
+  return { waitingFor: 'the controller to take it back' };
+};
+
+const abortMove = async (cli: CliContext, name: string, flags: MoveFlags): Promise<void> =>
+  withCluster(cli, flags, async (cluster) => {
+    const { clusterName } = await requireInstallation(cluster);
+    const { claim, volume } = await volumeOf(cluster, name, flags.namespace);
+    const nameOf = (place: string): string => (place === HOME_PLACE ? clusterName : place);
+    const note = moveNoteOf(volume);
+    if (note === undefined)
+      throw terminal(
+        ERROR_CODES.CONFLICT,
+        `the volume of claim ${name} is not being moved`,
+        `look where it is: kubectl -n ${flags.namespace} describe pvc ${name}`,
+      );
+    await wish(cluster, claim, MOVE_ABORT, cli.signal);
+    if (!flags.wait) {
+      cli.terminal.out(`Volume of claim ${name} is to stay at ${nameOf(note.from)}.\n`);
+      return;
+    }
+    const end = await cli.steps.run(`Move of claim ${name} to ${nameOf(note.to)} is taken back`, (say) =>
+      waitUntil(() => abortOf(cluster, claim, volume.metadata.name), {
+        what: `taking back the move of claim ${name}`,
+        timeoutMs: flags.timeout,
+        signal: cli.signal,
+        note: say,
+        hint: `look: kubectl -n ${flags.namespace} describe pvc ${name}`,
+      }),
+    );
+    if (end.ok)
+      throw terminal(
+        ERROR_CODES.CONFLICT,
+        `it had ended before: the volume is at ${nameOf(end.to)}`,
+        `to have it back: fluviactl move volume ${name} -n ${flags.namespace} --to ${nameOf(note.from)}`,
+      );
+    cli.terminal.out(`The volume stays at ${nameOf(end.from)}: ${end.message}.\n`);
+  });
+
+const moveVolume = async (cli: CliContext, name: string, flags: MoveFlags, to: string): Promise<void> =>
   withCluster(cli, flags, async (cluster) => {
     const { clusterName } = await requireInstallation(cluster);
     const { claim, volume } = await volumeOf(cluster, name, flags.namespace);
     const nameOf = (place: string): string => (place === HOME_PLACE ? clusterName : place);
     const location = nameOf(volume.metadata.annotations?.[STORAGE_ANNOTATIONS.location] ?? '');
     const note = moveNoteOf(volume);
-    if (note !== undefined && nameOf(note.to) !== flags.to)
+    if (note !== undefined && nameOf(note.to) !== to)
       throw underWay(name, { from: nameOf(note.from), to: nameOf(note.to) });
-    if (note === undefined && location === flags.to)
+    if (note === undefined && location === to)
       throw terminal(
         ERROR_CODES.BAD_INPUT,
-        `the volume of claim ${name} is at ${flags.to} already`,
+        `the volume of claim ${name} is at ${to} already`,
         'name another peer: kubectl get peers',
       );
     const before = volume.metadata.annotations?.[STORAGE_ANNOTATIONS.lastMove];
     if (note === undefined) {
-      await requirePlace(cluster, flags.to, clusterName);
-      const body = {
-        metadata: { uid: claim.metadata.uid, annotations: { [STORAGE_ANNOTATIONS.moveTo]: flags.to } },
-      };
-      await cluster.client.patch(PERSISTENT_VOLUME_CLAIM, name, flags.namespace, body, {
-        type: 'merge',
-        fieldManager: FIELD_MANAGER,
-        signal: cli.signal,
-      });
+      await requirePlace(cluster, to, clusterName);
+      await wish(cluster, claim, to, cli.signal);
     }
     if (!flags.wait) {
-      cli.terminal.out(`Volume of claim ${name} is to move to ${flags.to}.\n`);
+      cli.terminal.out(`Volume of claim ${name} is to move to ${to}.\n`);
       return;
     }
-    const end = await cli.steps.run(
-      `Volume of claim ${name} is moved from ${location} to ${flags.to}`,
-      (say) =>
-        waitUntil(() => progressOf(cluster, claim, volume.metadata.name, before, flags.to, nameOf), {
-          what: `moving the volume of claim ${name}`,
-          timeoutMs: flags.timeout,
-          signal: cli.signal,
-          note: say,
-          hint: `it goes on; look: kubectl -n ${flags.namespace} describe pvc ${name}`,
-        }),
+    const end = await cli.steps.run(`Volume of claim ${name} is moved from ${location} to ${to}`, (say) =>
+      waitUntil(() => progressOf(cluster, claim, volume.metadata.name, before, to, nameOf), {
+        what: `moving the volume of claim ${name}`,
+        timeoutMs: flags.timeout,
+        signal: cli.signal,
+        note: say,
+        hint: `it goes on; look: kubectl -n ${flags.namespace} describe pvc ${name}`,
+      }),
     );
     if (!end.ok)
       throw terminal(
@@ -195,9 +263,18 @@ export const registerMove = (program: Command, cli: CliContext): void => {
       ),
   )
     .argument('<claim>')
-    .requiredOption('--to <peer>', "peer that it goes to, or this cluster's own name")
+    .option('--to <peer>', "peer that it goes to, or this cluster's own name")
+    .option('--abort', 'take back the move that is under way: the volume stays where it was', false)
     .option('-n, --namespace <name>', 'namespace of the claim', 'default')
     .option('--no-wait', 'return at once')
     .option('--timeout <duration>', 'how long to wait', seconds, 3_600_000)
-    .action((name: string, flags: MoveFlags) => moveVolume(cli, name, flags));
+    .action(async (name: string, flags: MoveFlags) => {
+      if (flags.abort && flags.to === undefined) return abortMove(cli, name, flags);
+      if (flags.to !== undefined && !flags.abort) return moveVolume(cli, name, flags, flags.to);
+      throw terminal(
+        ERROR_CODES.BAD_INPUT,
+        flags.abort ? '--to and --abort can not go together' : 'where it goes is missing',
+        'give --to PEER to move it, or --abort to take back the move that is under way',
+      );
+    });
 };

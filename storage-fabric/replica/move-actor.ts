@@ -89,7 +89,9 @@ export const createMoveActor = (
   ): void => deps.events.record(claim, { type, reason, note: inWords(note) });
 
   const noteAnnotations = (note: MoveNote, epoch: number): Record<string, string> => ({
-    [STORAGE_ANNOTATIONS.move]: JSON.stringify(note),
+    [STORAGE_ANNOTATIONS.move]: JSON.stringify(
+      note.message === undefined ? note : { ...note, message: inWords(note.message).slice(0, 1024) },
+    ),
     [STORAGE_ANNOTATIONS.epoch]: String(epoch),
   });
 

@@ -21,17 +21,21 @@ export const MoveNote = z.object({
   /** What is restored; from a peer's store, or from home's own. */
   point: RecoveryPoint.extend({ peer: z.string().max(63) }).optional(),
   failures: z.number().int().min(0),
+  /** Whether a person wants the volume to stay where it was: the move ends. */
+  isTakenBack: z.boolean().optional(),
   /** When it failed last, RFC 3339: the next try has time. */
   failedAt: z.string().max(64).optional(),
   message: z.string().max(1024).optional(),
 });
 export type MoveNote = z.infer<typeof MoveNote>;
 
-/** How far the step under way is, bytes (annotation `fluvia.dev/move-progress`). */
+/** How far the step under way is, bytes, or what its mover waits for (annotation `fluvia.dev/move-progress`). */
 export const MoveProgress = z.object({
   stage: z.enum(['salvage', 'stop', 'copy', 'restore']),
   done: z.number().min(0),
   total: z.number().min(0),
+  /** What it waits for. */
+  message: z.string().max(1024).optional(),
 });
 export type MoveProgress = z.infer<typeof MoveProgress>;
 

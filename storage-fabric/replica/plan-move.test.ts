@@ -42,6 +42,7 @@ const base: MoveWorld = {
   ]),
   isSourceLost: false,
   isDataLost: false,
+  isSourceWhole: false,
   sourceHeardAt: NOW,
   transfer: undefined,
   isBusy: false,

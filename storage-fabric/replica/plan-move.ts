@@ -1,3 +1,4 @@
+import { MOVE_ABORT } from '../../api/places.ts';
 import { completePoints, newestFirst } from '../../api/recovery-points.ts';
 import type { RecoveryPoint } from '../../api/v1alpha1/volume-replica.ts';
 import type { VolumePlace } from '../volumes/plan-volume.ts';
@@ -28,11 +29,13 @@ export interface MoveWorld {
   readonly isSourceLost: boolean;
   /** Whether that peer answers but has the volume no more. */
   readonly isDataLost: boolean;
+  /** Whether that peer answers, and has the volume there as it was when the move began, kept and used by nothing. */
+  readonly isSourceWhole: boolean;
   /** When that peer was heard last, milliseconds since 1970; undefined where nobody knows. */
   readonly sourceHeardAt: number | undefined;
   /** The mover under way for this move, if there is one. */
   readonly transfer:
-    | { readonly state: 'running' }
+    | { readonly state: 'running'; readonly message?: string | undefined }
     | { readonly state: 'done'; readonly point: RecoveryPoint | undefined }
     | { readonly state: 'failed'; readonly message: string }
     | undefined;
@@ -206,6 +209,8 @@ const wasLost = ({ isLost, lostAt }: MoveNote): boolean => isLost === true || lo
 const ended = (world: MoveWorld, note: MoveNote, ok: boolean, message: string): MoveAction => {
   const { place } = world;
   const location = ok ? note.to : place.location;
+  // Its tail was kept before the stop.
+  const isSalvaged = note.kind === 'planned' && note.stage !== 'salvage';
   const retained = [...new Set([...place.retained, place.location, note.to])].filter(
     (peer) => peer !== location,
   );
@@ -216,7 +221,7 @@ const ended = (world: MoveWorld, note: MoveNote, ok: boolean, message: string): 
       ? [...new Set([...place.diverged, ...(wasLost(note) ? [note.from] : [])])].filter(
           (peer) => peer !== note.to,
         )
-      : place.diverged,
+      : place.diverged.filter((peer) => !isSalvaged || peer !== note.to),
     // A copy that was only begun is worth nothing.
     retained: ok ? retained : retained.filter((peer) => peer !== note.to || place.retained.includes(peer)),
     end: {
@@ -232,11 +237,17 @@ const ended = (world: MoveWorld, note: MoveNote, ok: boolean, message: string): 
   };
 };
 
+/** Whether what was copied last may be the only whole one: there is nothing to go back to, so it is tried on. */
+const isOnlyCopied = ({ isSourceLost, isDataLost }: MoveWorld, { stage }: MoveNote): boolean =>
+  stage === 'restore' && (isSourceLost || isDataLost);
+
+const staysText = ({ isSourceLost, isDataLost }: MoveWorld, { from }: MoveNote): string =>
+  `stays at ${from}${isSourceLost || isDataLost ? '' : ', nothing is lost'}`;
+
 const failedOnce = (world: MoveWorld, note: MoveNote, message: string): MoveAction => {
   const failures = note.failures + 1;
-  // A failover has nothing to go back to: it tries on.
-  if (note.kind === 'planned' && failures >= MAX_FAILURES)
-    return ended(world, note, false, `${message}; the volume stays at ${note.from}, nothing is lost`);
+  if (note.kind === 'planned' && failures >= MAX_FAILURES && !isOnlyCopied(world, note))
+    return ended(world, note, false, `${message}; the volume ${staysText(world, note)}`);
   return {
     do: 'note',
     epoch: world.place.epoch,
@@ -307,10 +318,14 @@ const cutOf = (note: MoveNote, { cutAt }: RecoveryPoint): string => {
   return `cut at ${cutAt}, ${seconds} s before ${from} was heard last`;
 };
 
+/** Whether the peer that is to get the volume does not answer, and so can neither be filled nor be written to by anybody. */
+const isTargetGone = ({ targets }: MoveWorld, { to }: MoveNote): boolean => {
+  const target = targets.get(to);
+  return target === undefined || target.isLost === true;
+};
+
 /** After a failure: the store may not have the point any more, and a failover would try it for ever. */
-const insteadOf = (world: MoveWorld, note: MoveNote, point: RecoveryPoint): MoveAction | undefined => {
-  if (note.kind !== 'failover' || note.failures === 0) return undefined;
-  if (world.isAsking) return { do: 'wait', message: 'peers are being asked which copies they hold' };
+const otherPoint = (world: MoveWorld, note: MoveNote, point: RecoveryPoint): RecoveryPoint | undefined => {
   const there = world.points.filter(({ peer }) => peer === note.to);
   if (
     there.length === 0 ||
@@ -318,9 +333,31 @@ const insteadOf = (world: MoveWorld, note: MoveNote, point: RecoveryPoint): Move
   )
     return undefined;
   const next = choosePoint({ ...world, points: there });
-  return 'reason' in next
-    ? undefined
-    : { do: 'note', epoch: world.place.epoch, note: { ...note, point: next } };
+  return 'reason' in next ? undefined : next;
+};
+
+/** Where a failover goes on whose target fails again and again or is no peer any more: where it came from, or another copy. */
+const insteadOf = (world: MoveWorld, note: MoveNote, point: RecoveryPoint): MoveAction | undefined => {
+  if (note.kind !== 'failover' || note.failures === 0) return undefined;
+  const isHopeless = note.failures >= MAX_FAILURES || !world.targets.has(note.to);
+  // Nobody has written anywhere else: what is there lacks nothing.
+  if (world.isSourceWhole && (isHopeless || isTargetGone(world, note)))
+    return ended(
+      world,
+      note,
+      false,
+      `${note.message ?? `peer ${note.to} failed`}; peer ${note.from} is back with the volume, which stays there: nothing is lost`,
+    );
+  if (world.isAsking) return { do: 'wait', message: 'peers are being asked which copies they hold' };
+  const elsewhere = world.points.filter(({ peer }) => peer !== note.to);
+  const away = isHopeless ? choosePoint({ ...world, points: elsewhere }) : undefined;
+  const next = away === undefined || 'reason' in away ? otherPoint(world, note, point) : away;
+  if (next === undefined) return undefined;
+  const { message: _message, failedAt: _failedAt, ...rest } = note;
+  // A new target has tries of its own.
+  const changed =
+    next.peer === note.to ? { ...note, point: next } : { ...rest, to: next.peer, point: next, failures: 0 };
+  return { do: 'note', epoch: world.place.epoch, note: changed };
 };
 
 const planRestore = (world: MoveWorld, note: MoveNote): MoveAction => {
@@ -340,6 +377,10 @@ const planRestore = (world: MoveWorld, note: MoveNote): MoveAction => {
   return { do: 'restore', to: note.to, point: note.point };
 };
 
+/** A move under way, for people. */
+export const moveText = ({ from, to, stage, failures, message }: MoveNote): string =>
+  `the volume is being moved from ${from} to ${to} (${stage})${failures === 0 || message === undefined ? '' : `; it failed and is tried again: ${message}`}`;
+
 /** What people are told of a volume that is lost, with or without its peer; undefined when it isn't, or is on its way. */
 export const lossText = (world: MoveWorld, action: MoveAction): string | undefined => {
   if (world.note !== undefined || action.do === 'note') return undefined;
@@ -356,16 +397,46 @@ export const lossText = (world: MoveWorld, action: MoveAction): string | undefin
   return action.do === 'wait' ? `${lost}; ${action.message}` : `${lost}; no pod waits for the volume`;
 };
 
+/** A planned move goes no further when its target is lost: the volume is whole where it was, and its pods wait. */
+const whyGivenUp = (world: MoveWorld, note: MoveNote): string | undefined => {
+  const { to } = note;
+  if (note.kind !== 'planned' || !isTargetGone(world, note) || isOnlyCopied(world, note)) return undefined;
+  const what = world.targets.has(to) ? `peer ${to} was lost` : `there is no peer ${to} any more`;
+  return `${what} before the volume was there; it ${staysText(world, note)}`;
+};
+
+/** A person wants the volume to stay where it was. */
+const planAbort = (world: MoveWorld, note: MoveNote): MoveAction => {
+  const cannot =
+    world.isDataLost || (note.kind === 'failover' && !world.isSourceWhole)
+      ? `peer ${note.from} does not answer, or has the volume no more`
+      : undefined;
+  return cannot === undefined
+    ? { do: 'note', epoch: world.place.epoch, note: { ...note, isTakenBack: true } }
+    : {
+        do: 'drop',
+        reason: 'MoveUnderWay',
+        message: `it can't stay at ${note.from}: ${cannot}; the ${note.kind === 'failover' ? 'failover' : 'move'} to ${note.to} goes on`,
+      };
+};
+
 /** The next step of a volume's move; one step at a time, each safe to be repeated. */
 export const planMove = (world: MoveWorld): MoveAction => {
   const { note, wanted } = world;
+  if (note === undefined && wanted === MOVE_ABORT)
+    return { do: 'drop', reason: 'NotMoving', message: 'no move is under way that could be taken back' };
   if (note === undefined) return wanted === undefined ? planFailover(world) : planWish(world, wanted);
+  if (note.isTakenBack === true)
+    return ended(world, note, false, `taken back by a person; the volume stays at ${note.from}`);
+  if (wanted === MOVE_ABORT || wanted === note.from) return planAbort(world, note);
   if (wanted !== undefined && wanted !== note.to)
     return {
       do: 'drop',
       reason: 'MoveUnderWay',
-      message: `it is being moved from ${note.from} to ${note.to}: ask again once that has ended`,
+      message: `it is being moved from ${note.from} to ${note.to}: ask again once that has ended; --abort takes it back`,
     };
+  const why = whyGivenUp(world, note);
+  if (why !== undefined) return ended(world, note, false, why);
   switch (note.stage) {
     case 'salvage':
       return planSalvage(world, note);

@@ -25,6 +25,8 @@ export interface ReplicaWorld {
   /** Undefined: there is no such claim or it isn't bound; `why` says which. */
   readonly place: VolumePlace | undefined;
   readonly why: string;
+  /** The move under way, in words. */
+  readonly moving?: string | undefined;
   readonly targets: ReadonlyMap<string, Target>;
   readonly isSourceUp: boolean;
   /** Whether a mover of this volume is under way. */
@@ -192,7 +194,7 @@ export const planReplica = (world: ReplicaWorld): ReplicaPlan => {
     return idle(
       condition('False', 'NoVolume', 'the volume has not been made yet: the condition of its claim says why'),
     );
-  if (!place.isUsable) return idle(condition('False', 'Moving', 'the volume is being moved'));
+  if (!place.isUsable) return idle(condition('False', 'Moving', world.moving ?? 'the volume is being moved'));
   if (!world.isSourceUp) return idle(silent(world, place.location));
   // Nobody says so when a mover doesn't begin, or its peer falls silent.
   if (world.isBusy) return idle(state, BUSY_MS);

@@ -19,8 +19,15 @@ import { isSettled } from '../volumes/plan-swap.ts';
 import { isLostData, isOffered, placeOf, type VolumePlace } from '../volumes/plan-volume.ts';
 import { openCopyBooks, pointOf } from './copy-books.ts';
 import { createMoveActor } from './move-actor.ts';
-import { moveEndOf, moveNoteOf, type MoveEnd, type MoveNote, type MoveProgress } from './move-note.ts';
-import { lossText, planMove, type MoveWorld } from './plan-move.ts';
+import {
+  moveEndOf,
+  moveNoteOf,
+  moveProgressOf,
+  type MoveEnd,
+  type MoveNote,
+  type MoveProgress,
+} from './move-note.ts';
+import { lossText, moveText, planMove, type MoveWorld } from './plan-move.ts';
 import { listedPoints, salvageSince, withPoint } from './plan-points.ts';
 import { planReplica } from './plan-replica.ts';
 import { watchPlaces } from './place-loss.ts';
@@ -35,6 +42,8 @@ const LOOK_AGAIN_MS = 3000;
 const SWAP_MS = 500;
 /** The list of copies was just written, and the cache shows it soon. */
 const BEHIND_MS = 100;
+/** Longer than a mover usually takes to begin: then people are told what it waits for. */
+const USUAL_WAIT_MS = 15_000;
 const DEADLINE_SECONDS = 6 * 3600;
 
 /** Whether a mover is the one that this step of the move wants, and not a copy or a leftover of an earlier step. */
@@ -44,6 +53,16 @@ const isOfStage = ({ wish }: TransferState, note: MoveNote | undefined, place: V
   wish.action === (note.stage === 'restore' ? 'restore' : 'backup') &&
   wish.epoch === place.epoch &&
   wish.target === note.to;
+
+/** How far a mover is, or what it has been waiting for for longer than all do. */
+const progressOf = (state: TransferState | undefined, { stage }: MoveNote): MoveProgress | undefined => {
+  if (state?.phase === 'running' && state.bytesTotal !== undefined)
+    return { stage, done: state.bytesDone ?? 0, total: state.bytesTotal };
+  const isWaiting = state?.phase === 'asking' || state?.phase === 'pending';
+  return isWaiting && state.message !== undefined && (state.waitedMs === 0 || state.waitedMs > USUAL_WAIT_MS)
+    ? { stage, done: 0, total: 0, message: state.message }
+    : undefined;
+};
 
 /** How old what runs now was when it came: an event about it is soon forgotten. */
 const movedCondition = ({ kind, from, to, message }: MoveEnd): ConditionInput => ({
@@ -121,8 +140,15 @@ export const startReplicas = (
       signal,
     });
   };
-  const showProgress = (volume: PersistentVolume, progress: MoveProgress): Promise<void> =>
-    show(volume, STORAGE_ANNOTATIONS.moveProgress, JSON.stringify(progress));
+  const showProgress = async (
+    volume: PersistentVolume,
+    progress: MoveProgress | undefined,
+  ): Promise<void> => {
+    // How far it was stays, what it waited for does not.
+    if (progress === undefined && moveProgressOf(volume)?.message === undefined) return;
+    const value = progress === undefined ? undefined : names.inWords(JSON.stringify(progress));
+    await show(volume, STORAGE_ANNOTATIONS.moveProgress, value);
+  };
 
   const transferFor = (
     state: TransferState | undefined,
@@ -130,7 +156,9 @@ export const startReplicas = (
   ): MoveWorld['transfer'] => {
     if (state === undefined) return undefined;
     if (state.phase === 'failed') return { state: 'failed', message: state.message ?? 'the mover failed' };
-    return state.phase === 'succeeded' ? { state: 'done', point } : { state: 'running' };
+    return state.phase === 'succeeded'
+      ? { state: 'done', point }
+      : { state: 'running', message: state.message };
   };
 
   const move = async (
@@ -156,6 +184,8 @@ export const startReplicas = (
       await replicas.save(replica, { points: [...points], lastAttemptAt: clock.now().toISOString() });
     }
     const asked = claim.metadata.annotations?.[STORAGE_ANNOTATIONS.moveTo];
+    const sourceState = targets.state(place.location);
+    const told = links.get(place.location)?.follow(VOLUME_STATUS).get(id);
     const world: MoveWorld = {
       now: clock.now().getTime(),
       note,
@@ -169,8 +199,10 @@ export const startReplicas = (
       allowBestEffort: replica?.spec.allowBestEffort ?? false,
       maxAgeSeconds: replica?.spec.maxAgeSeconds,
       targets: targets.of(claim.metadata.namespace ?? ''),
-      isSourceLost: targets.state(place.location) === 'lost',
-      isDataLost: isLostData(links.get(place.location)?.follow(VOLUME_STATUS).get(id)),
+      isSourceLost: sourceState === 'lost',
+      isDataLost: isLostData(told),
+      // Only while a move stands is it told to be retained: this was said since the move began.
+      isSourceWhole: sourceState === 'up' && told?.phase === 'Bound' && told.state === 'retained',
       sourceHeardAt: places.heardAt(place.location),
       transfer: note === undefined || isForeign ? undefined : transferFor(state, point),
       isBusy: (note !== undefined && isForeign) || transfers.isEnding(id),
@@ -179,11 +211,10 @@ export const startReplicas = (
     };
     const action = planMove(world);
     // A step that writes the placeholder itself says it with that write. What was said stays until it is known again.
-    const isKnown = targets.state(place.location) !== 'unsure';
-    if (note === undefined && isKnown && action.do !== 'note' && action.do !== 'refuse')
+    if (note === undefined && sourceState !== 'unsure' && action.do !== 'note' && action.do !== 'refuse')
       await show(volume, STORAGE_ANNOTATIONS.loss, lossText(world, action));
-    if (note !== undefined && state?.phase === 'running' && state.bytesTotal !== undefined)
-      await showProgress(volume, { stage: note.stage, done: state.bytesDone ?? 0, total: state.bytesTotal });
+    if (note !== undefined && action.do === 'wait')
+      await showProgress(volume, isForeign ? undefined : progressOf(state, note));
     const isMoving = note !== undefined || (action.do !== 'nothing' && action.do !== 'hold');
     return { ...(await actor.act({ id, volume, claim, place }, action)), isMoving };
   };
@@ -196,12 +227,15 @@ export const startReplicas = (
     place: VolumePlace | undefined,
     why: string,
     asked: ReadonlySet<string>,
+    isMoving: boolean,
   ): Promise<ReconcileResult> => {
+    const note = volume === undefined ? undefined : moveNoteOf(volume);
     const plan = planReplica({
       now: clock.now().getTime(),
       replica,
       place,
       why,
+      moving: note === undefined ? undefined : moveText(note),
       targets: targets.of(claim.metadata.namespace ?? ''),
       isSourceUp: place !== undefined && links.get(place.location)?.isUp() === true,
       isBusy: transfers.get(id) !== undefined || transfers.isEnding(id),
@@ -219,6 +253,7 @@ export const startReplicas = (
         replica.status?.conditions ?? [],
       ),
     });
+    if (isMoving) return {};
     if (plan.start === undefined || place === undefined) return { requeueAfterMs: plan.requeueAfterMs };
     await startTransfer(claim, {
       volume: id,
@@ -286,23 +321,23 @@ export const startReplicas = (
       if (learned.isNews) return { requeueAfterMs: 300 };
       ({ asked } = learned);
     }
-    let result: ReconcileResult = {};
+    let result: ReconcileResult & { readonly isMoving?: boolean } = {};
     if (volume !== undefined && place !== undefined) {
       try {
-        const moved = await move(id, claim, volume, place, replica, asked.size > 0);
-        if (moved.isMoving) return moved;
-        result = moved;
+        result = await move(id, claim, volume, place, replica, asked.size > 0);
       } catch (error) {
         if (!isConflict(error)) throw error;
         return { requeueAfterMs: 200 };
       }
     }
-    if (replica === undefined) return result;
+    const { isMoving = false } = result;
+    // A move that listed a point has written over what was read.
+    if (replica === undefined || (isMoving && replicas.isBehind(replica))) return result;
     const why =
       volume === undefined
         ? `claim ${claim.metadata.name} has no volume yet: it is made with the first pod that uses it`
         : 'the placeholder has no location';
-    const copied = await copy(id, replica, claim, volume, place, why, asked);
+    const copied = await copy(id, replica, claim, volume, place, why, asked, isMoving);
     const times = [result.requeueAfterMs, copied.requeueAfterMs].filter((ms) => ms !== undefined);
     return times.length === 0 ? {} : { requeueAfterMs: Math.min(...times) };
   };

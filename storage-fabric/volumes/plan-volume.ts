@@ -106,6 +106,8 @@ const list = (text: string | undefined): readonly string[] =>
 interface MoveNote {
   readonly to?: unknown;
   readonly stage?: unknown;
+  readonly failures?: unknown;
+  readonly message?: unknown;
 }
 
 const moveOf = (text: string | undefined): MoveNote | undefined => {
@@ -285,11 +287,25 @@ const unheardCondition = (
   return { status: 'False', reason: NOT_HEARD, message };
 };
 
+/** Where it goes, and why it is not there yet. */
+const moveText = ({ to, failures, message }: MoveNote): string => {
+  const trouble =
+    Number(failures) > 0 && typeof message === 'string' ? `; it failed and is tried again: ${message}` : '';
+  return `${typeof to === 'string' ? ` to ${placeText(to)}` : ''}${trouble}`;
+};
+
+/** What home says of a volume besides where it is. */
+interface Told {
+  readonly loss: string | undefined;
+  readonly move: MoveNote | undefined;
+  /** The condition as it stands. */
+  readonly said: ClaimCondition | undefined;
+}
+
 const conditionOf = (
   place: VolumePlace,
   told: VolumeStatusItem | undefined,
-  loss: string | undefined,
-  said: ClaimCondition | undefined,
+  { loss, move, said }: Told,
 ): VolumePlan['condition'] => {
   if (place.anew !== undefined) {
     const why = place.refused[place.location]?.message;
@@ -302,7 +318,7 @@ const conditionOf = (
     return {
       status: 'False',
       reason: 'Moving',
-      message: `it is being moved from ${placeText(place.location)}`,
+      message: `it is being moved from ${placeText(place.location)}${move === undefined ? '' : moveText(move)}`,
     };
   if (loss !== undefined)
     return { status: 'False', reason: isLostData(told) ? LOST : 'PeerLost', message: loss };
@@ -462,12 +478,11 @@ const planPlaced = (world: VolumeWorld, volume: PersistentVolume): VolumePlan =>
     condition:
       world.claim === undefined
         ? undefined
-        : conditionOf(
-            place,
-            told,
-            volume.metadata.annotations?.[STORAGE_ANNOTATIONS.loss],
-            world.claim.status?.conditions?.find(({ type }) => type === VOLUME_CONDITION),
-          ),
+        : conditionOf(place, told, {
+            loss: volume.metadata.annotations?.[STORAGE_ANNOTATIONS.loss],
+            move: moveOf(volume.metadata.annotations?.[STORAGE_ANNOTATIONS.move]),
+            said: world.claim.status?.conditions?.find(({ type }) => type === VOLUME_CONDITION),
+          }),
   };
 };
 

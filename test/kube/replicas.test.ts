@@ -353,6 +353,59 @@ describe('a failover', () => {
   }, 90_000);
 });
 
+describe('a move that comes to nothing', () => {
+  const wish = (to: string) =>
+    stage.admin.patch(
+      resources.PERSISTENT_VOLUME_CLAIM,
+      'db',
+      'shop',
+      { metadata: { annotations: { 'fluvia.dev/move-to': to } } },
+      { type: 'merge' },
+    );
+  const lastMove = async () =>
+    JSON.parse((await placeholder())?.metadata.annotations?.['fluvia.dev/last-move'] ?? '{}') as {
+      readonly ok?: boolean;
+      readonly message?: string;
+    };
+  const isActive = () => west.sent(VOLUMES).items.get(id)?.state === 'active';
+
+  it('since its target is lost while it is filled: the volume goes on where it is whole', async () => {
+    await wish('east');
+    const [key, order] = await grant(east, west, 'backup');
+    expect(order.writerStopped).toBe(true);
+    await finish(east, west, key, copied(order.sequence, 'Stopped'));
+    const [, restore] = await grant(east, east, 'restore');
+    await until('the VolumeReplica says so', async () =>
+      ((await replicaOf())?.status?.conditions ?? []).some(({ reason }) => reason === 'Moving'),
+    );
+    east.setUp(false);
+    await until('it is over', async () => (await lastMove()).ok === false);
+    expect((await lastMove()).message).toContain('peer east was lost');
+    await until('pods may use it', isActive);
+    expect((await placeholder())?.metadata.annotations).toMatchObject({
+      'fluvia.dev/location': 'west',
+      'fluvia.dev/epoch': String(restore.epoch),
+    });
+    expect((await stage.claimOf('db'))?.metadata.annotations?.['fluvia.dev/move-to']).toBeUndefined();
+    await stage.makePod('db-3', 'db', {}, true);
+    await until('a pod starts there', async () => (await stage.nodeOfPod('db-3')) === 'west-a');
+    east.setUp(true);
+  }, 60_000);
+
+  it('since a person takes it back', async () => {
+    await wish('east');
+    await until('it stops the pods', async () => {
+      const pod = await stage.admin.get(resources.POD, 'db-3', 'shop');
+      return pod?.metadata.deletionTimestamp !== undefined;
+    });
+    await wish('@abort');
+    await until('it is over', async () => (await lastMove()).message?.startsWith('taken back') === true);
+    await until('pods may use it', isActive);
+    expect((await stage.claimOf('db'))?.metadata.annotations?.['fluvia.dev/move-to']).toBeUndefined();
+    await stage.removePod('db-3');
+  }, 60_000);
+});
+
 describe('the peer that runs a mover', () => {
   const transfer: Transfer = {
     action: 'backup',
