@@ -39,6 +39,8 @@ export interface MoveActor {
   act(moved: MovedVolume, action: MoveAction): Promise<ReconcileResult>;
   /** Whether the cache doesn't show yet what was written last: nothing must be decided by such a picture. */
   isBehind(id: string, volume: PersistentVolume): boolean;
+  /** Whether the wish that the cache still shows on the claim has been answered and dropped. */
+  isDropped(claim: PersistentVolumeClaim): boolean;
 }
 
 /** Longest that the cache is waited for: somebody else may have written since. */
@@ -71,15 +73,18 @@ export const createMoveActor = (
     const move = annotations[STORAGE_ANNOTATIONS.move];
     if (move !== undefined) written.set(id, { move: move ?? undefined, at: clock.monotonicMs() });
   };
+  /** By UID: the version of the claim whose wish was dropped last. */
+  const dropped = new Map<string, string>();
   const dropWish = async (claim: PersistentVolumeClaim): Promise<void> => {
     if (claim.metadata.annotations?.[STORAGE_ANNOTATIONS.moveTo] === undefined) return;
-    const { name, namespace, uid } = claim.metadata;
+    const { name, namespace, uid = '', resourceVersion } = claim.metadata;
     const body = { metadata: { uid, annotations: { [STORAGE_ANNOTATIONS.moveTo]: null } } };
     await client.patch(PERSISTENT_VOLUME_CLAIM, name, namespace, body, {
       type: 'merge',
       fieldManager: FIELD_MANAGER,
       signal,
     });
+    if (resourceVersion !== undefined) dropped.set(uid, resourceVersion);
   };
   const say = (
     claim: PersistentVolumeClaim,
@@ -107,8 +112,7 @@ export const createMoveActor = (
         held.set(id, action.message);
         return { requeueAfterMs: LOOK_AGAIN_MS };
       case 'refuse':
-        say(claim, 'Warning', action.reason, `not moved: ${action.message}`);
-        await dropWish(claim);
+        // Whoever waits reads it there: were the wish dropped first, a conflict would leave them without an answer.
         await patchVolume(id, volume, {
           [STORAGE_ANNOTATIONS.lastMove]: JSON.stringify({
             kind: 'planned',
@@ -119,6 +123,8 @@ export const createMoveActor = (
             message: inWords(action.message),
           }),
         });
+        say(claim, 'Warning', action.reason, `not moved: ${action.message}`);
+        await dropWish(claim);
         return {};
       case 'drop':
         say(claim, 'Warning', action.reason, `not moved: ${action.message}`);
@@ -213,6 +219,13 @@ export const createMoveActor = (
   };
   return {
     act,
+    isDropped: ({ metadata: { uid = '', resourceVersion } }) => {
+      const at = dropped.get(uid);
+      if (at === undefined) return false;
+      if (at === resourceVersion) return true;
+      dropped.delete(uid);
+      return false;
+    },
     isBehind: (id, volume) => {
       const last = written.get(id);
       if (last === undefined) return false;

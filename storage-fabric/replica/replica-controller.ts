@@ -190,7 +190,7 @@ export const startReplicas = (
       now: clock.now().getTime(),
       note,
       place,
-      wanted: asked === undefined ? undefined : names.placeOf(asked),
+      wanted: asked === undefined || actor.isDropped(claim) ? undefined : names.placeOf(asked),
       users: users.at(claim, place.location).length,
       isOffered: isOffered(id, home.nodes.list()),
       bareUser: users.bareAt(claim, place.location),
