@@ -1,7 +1,7 @@
 import type { Links } from '../../api/link.ts';
 import type { RecoveryPoint, VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
 import type { ControllerDeps } from '../../runtime/deps.ts';
-import type { VolumePlace } from '../volumes/plan-volume.ts';
+import type { VolumePlace } from '../volumes/volume-place.ts';
 import { learnPoints } from './learn-points.ts';
 import { listedPoints, prunedPoints, withPoint } from './plan-points.ts';
 import { attemptAfter, circumstances, type Attempt } from './plan-replica.ts';

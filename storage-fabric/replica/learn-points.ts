@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { RecoveryPoint, VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
 import { isSealed } from '../record-seal.ts';
-import type { VolumePlace } from '../volumes/plan-volume.ts';
+import type { VolumePlace } from '../volumes/volume-place.ts';
 import { isSame, listedPoints, newestAt, withStored } from './plan-points.ts';
 import type { StoredPoints } from './stored-points.ts';
 

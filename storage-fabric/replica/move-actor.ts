@@ -5,7 +5,7 @@ import { PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM, POD } from '../../runtime/k
 import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import type { Pod } from '../../runtime/kube/types.ts';
 import { FIELD_MANAGER } from '../volumes/home-volumes.ts';
-import type { VolumePlace } from '../volumes/plan-volume.ts';
+import type { VolumePlace } from '../volumes/volume-place.ts';
 import type { MoveNote } from './move-note.ts';
 import type { MoveAction } from './plan-move.ts';
 import type { Transfers, TransferWish } from './transfers.ts';

@@ -1,7 +1,7 @@
 import { MOVE_ABORT } from '../../api/places.ts';
 import { completePoints, newestFirst } from '../../api/recovery-points.ts';
 import type { RecoveryPoint } from '../../api/v1alpha1/volume-replica.ts';
-import type { VolumePlace } from '../volumes/plan-volume.ts';
+import type { VolumePlace } from '../volumes/volume-place.ts';
 import type { MoveEnd, MoveNote } from './move-note.ts';
 import { holdNothing, nextSequence } from './plan-points.ts';
 import { unreachable, whyNoCopyTo, type Obstacle, type Target } from './plan-target.ts';

@@ -1,6 +1,6 @@
 import type { ConditionInput } from '../../api/conditions.ts';
 import type { RecoveryPoint, VolumeReplica } from '../../api/v1alpha1/volume-replica.ts';
-import type { VolumePlace } from '../volumes/plan-volume.ts';
+import type { VolumePlace } from '../volumes/volume-place.ts';
 import { holdNothing, mustPrune, newestAt, nextSequence, salvageSince } from './plan-points.ts';
 import { whyNoCopyTo, type Target } from './plan-target.ts';
 

@@ -16,7 +16,9 @@ import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import { FIELD_MANAGER, idOfClaim, idOfVolume, isOurs, type HomeVolumes } from '../volumes/home-volumes.ts';
 import { recordOf } from '../volumes/plan-source.ts';
 import { isSettled } from '../volumes/plan-swap.ts';
-import { isLostData, isOffered, placeOf, type VolumePlace } from '../volumes/plan-volume.ts';
+import { isLostData } from '../volumes/volume-items.ts';
+import { isOffered } from '../volumes/plan-volume.ts';
+import { placeOf, type VolumePlace } from '../volumes/volume-place.ts';
 import { openCopyBooks, pointOf } from './copy-books.ts';
 import { createMoveActor } from './move-actor.ts';
 import {

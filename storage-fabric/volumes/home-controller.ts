@@ -22,15 +22,9 @@ import { volumesOf } from './plan-node-change.ts';
 import { planSwap } from './plan-swap.ts';
 import { createSwapActor, isWrite } from './swap-actor.ts';
 import { planAnew, whyNotMade } from './plan-anew.ts';
-import {
-  isOffered,
-  PLACED_ANEW,
-  placeOf,
-  placeOfNode,
-  planVolume,
-  type VolumePlan,
-  type VolumeWorld,
-} from './plan-volume.ts';
+import { isOffered, placeOfNode, planVolume, type VolumePlan, type VolumeWorld } from './plan-volume.ts';
+import { PLACED_ANEW } from './plan-volume-condition.ts';
+import { placeOf } from './volume-place.ts';
 import type { VolumeUsers } from './volume-users.ts';
 
 /** How soon a label that was just written is looked for in the cache. */

@@ -2,7 +2,8 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isMade, refusalsOf } from '../../api/unmade-volume.ts';
 import { planAnew, whyNotMade, type AnewWorld } from './plan-anew.ts';
-import { NODE_REFUSED, type VolumePlace, type VolumeStatusItem } from './plan-volume.ts';
+import { NODE_REFUSED, type VolumeStatusItem } from './volume-items.ts';
+import type { VolumePlace } from './volume-place.ts';
 import { volumePlace } from './volume-place.fake.ts';
 
 const NOW = Date.parse('2026-11-25T12:00:00Z');

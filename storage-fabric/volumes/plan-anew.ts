@@ -6,7 +6,8 @@
 import { HOME_PLACE } from '../../api/places.ts';
 import { STORAGE_ANNOTATIONS } from '../../api/storage-names.ts';
 import { liveRefusals, type Refusals } from '../../api/unmade-volume.ts';
-import { isLostData, NODE_REFUSED, type VolumePlace, type VolumeStatusItem } from './plan-volume.ts';
+import { isLostData, NODE_REFUSED, type VolumeStatusItem } from './volume-items.ts';
+import type { VolumePlace } from './volume-place.ts';
 
 export interface AnewWorld {
   /** Milliseconds since 1970. */

@@ -4,7 +4,7 @@ import { ANNOTATIONS } from '../../api/labels.ts';
 import { placeholderName } from '../../api/storage-names.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import { isHomeSource, recordOf } from './plan-source.ts';
-import { placeOf } from './plan-volume.ts';
+import { placeOf } from './volume-place.ts';
 
 export interface OwnClaimWorld {
   readonly id: string;

@@ -2,7 +2,7 @@ import { ANNOTATIONS, LABELS, MANAGED_BY } from '../../api/labels.ts';
 import { STORAGE_ANNOTATIONS, STORAGE_LABELS } from '../../api/storage-names.ts';
 import { REFUSED_FOR_MS, SELECTED_NODE } from '../../api/unmade-volume.ts';
 import type { PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
-import { LOST, NODE_REFUSED, type VolumeItem, type VolumeStatusItem } from './plan-volume.ts';
+import { LOST, NODE_REFUSED, type VolumeItem, type VolumeStatusItem } from './volume-items.ts';
 import { recordOf } from './plan-source.ts';
 
 /** What the provider knows of one volume of a consumer. */

@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import type { Node } from '../../runtime/kube/types.ts';
 import { planPeerVolume, type PeerVolumeWorld } from './plan-peer-volume.ts';
-import { planVolume, type VolumeStatusItem, type VolumeWorld } from './plan-volume.ts';
+import { planVolume, type VolumeWorld } from './plan-volume.ts';
+import type { VolumeStatusItem } from './volume-items.ts';
 import { SELECTED_NODE } from '../../api/unmade-volume.ts';
 
 const ID = 'v0123456789abcdef';

@@ -1,6 +1,4 @@
 import { LABELS } from '../../api/labels.ts';
-import type { ItemOf } from '../../api/link.ts';
-import type { VOLUME_STATUS, VOLUMES } from '../../api/storage-collections.ts';
 import { HOME_PLACE } from '../../api/places.ts';
 import {
   STORAGE_ANNOTATIONS,
@@ -8,7 +6,7 @@ import {
   VOLUME_CONDITION,
   volumeNodeLabel,
 } from '../../api/storage-names.ts';
-import { anewOf, isMade, refusalsOf, SELECTED_NODE, type Refusals } from '../../api/unmade-volume.ts';
+import { SELECTED_NODE } from '../../api/unmade-volume.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import type { Node } from '../../runtime/kube/types.ts';
 import {
@@ -22,9 +20,9 @@ import {
   type Authority,
 } from './plan-source.ts';
 import { isSettled } from './plan-swap.ts';
-
-export type VolumeItem = ItemOf<typeof VOLUMES>;
-export type VolumeStatusItem = ItemOf<typeof VOLUME_STATUS>;
+import { conditionOf, newCondition, placeText, type VolumeCondition } from './plan-volume-condition.ts';
+import { isLostData, LOST, NODE_REFUSED, type VolumeItem, type VolumeStatusItem } from './volume-items.ts';
+import { moveOf, placeOf } from './volume-place.ts';
 
 /** Everything that is known of one volume at home. */
 export interface VolumeWorld {
@@ -46,25 +44,6 @@ export interface VolumeWorld {
   readonly heard: ReadonlySet<string>;
 }
 
-/** Where the volume is and was, as the placeholder's annotations say. */
-export interface VolumePlace {
-  readonly epoch: number;
-  readonly location: string;
-  readonly retained: readonly string[];
-  /** Peers of `retained` that were lost, so that their copy has a tail of its own. */
-  readonly diverged: readonly string[];
-  /** Peer that is being filled by a restore; the volume is usable nowhere meanwhile. */
-  readonly restoring: string | undefined;
-  /** Where it is to be made instead of where it never was. */
-  readonly anew: string | undefined;
-  /** Whether it was ever there. */
-  readonly isMade: boolean;
-  /** Places that could not make it, also those that may be tried again. */
-  readonly refused: Refusals;
-  /** Whether the volume may be used where it is. */
-  readonly isUsable: boolean;
-}
-
 export interface VolumePlan {
   /** Nodes that must get or lose the moving label. */
   readonly label: readonly string[];
@@ -81,10 +60,7 @@ export interface VolumePlan {
   readonly publish: ReadonlyMap<string, VolumeItem>;
   /** Nothing can be known: what was said stays, and this is said where nothing was. Else `publish` counts. */
   readonly unknown: VolumeItem | undefined;
-  /** A word about the claim for people. */
-  readonly condition:
-    | { readonly status: 'True' | 'False'; readonly reason: string; readonly message: string }
-    | undefined;
+  readonly condition: VolumeCondition;
 }
 
 const NOTHING: VolumePlan = {
@@ -98,48 +74,6 @@ const NOTHING: VolumePlan = {
   publish: new Map(),
   unknown: undefined,
   condition: undefined,
-};
-
-const list = (text: string | undefined): readonly string[] =>
-  (text ?? '').split(',').filter((part) => part !== '');
-
-interface MoveNote {
-  readonly to?: unknown;
-  readonly stage?: unknown;
-  readonly failures?: unknown;
-  readonly message?: unknown;
-}
-
-const moveOf = (text: string | undefined): MoveNote | undefined => {
-  if (text === undefined) return undefined;
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? value : undefined;
-  } catch {
-    return undefined;
-  }
-};
-
-/** Reads a placeholder's annotations; undefined when it isn't one of ours. */
-export const placeOf = (volume: PersistentVolume): VolumePlace | undefined => {
-  const annotations = volume.metadata.annotations ?? {};
-  const location = annotations[STORAGE_ANNOTATIONS.location];
-  const epoch = Number(annotations[STORAGE_ANNOTATIONS.epoch] ?? '0');
-  if (location === undefined || location === '' || !Number.isSafeInteger(epoch)) return undefined;
-  const move = moveOf(annotations[STORAGE_ANNOTATIONS.move]);
-  const restores = move?.stage === 'restore' && typeof move.to === 'string' ? move.to : undefined;
-  const anew = anewOf(annotations);
-  return {
-    epoch,
-    location,
-    retained: list(annotations[STORAGE_ANNOTATIONS.retained]).filter((peer) => peer !== location),
-    diverged: list(annotations[STORAGE_ANNOTATIONS.diverged]),
-    restoring: restores,
-    anew,
-    isMade: isMade(annotations),
-    refused: refusalsOf(annotations),
-    isUsable: move === undefined && anew === undefined,
-  };
 };
 
 const peerOf = (node: Node): string | undefined =>
@@ -233,106 +167,6 @@ const itemOf = (
   epoch,
   state,
 });
-
-/** Reason in the status of home's own claim: its provisioner wants another node. */
-export const NODE_REFUSED = 'NodeRefused';
-
-/** Reason in the status of a volume that was there, and is gone with all it held. */
-export const LOST = 'Lost';
-
-/** Whether what a peer says of the volume means that its data is gone. */
-export const isLostData = (told: VolumeStatusItem | undefined): boolean =>
-  told?.phase === 'Failed' && told.reason === LOST;
-
-/** A place in words. */
-const placeText = (place: string): string => (place === HOME_PLACE ? 'this cluster' : `peer ${place}`);
-const atPlace = (place: string): string => `${place === HOME_PLACE ? 'in' : 'at'} ${placeText(place)}`;
-
-/** Reason of the condition of a volume that was made and of which its place says nothing. */
-const NOT_HEARD = 'NotHeard';
-type ClaimCondition = NonNullable<NonNullable<PersistentVolumeClaim['status']>['conditions']>[number];
-
-/** Reason of the condition of a volume that goes from where it was never made to where it will be. */
-export const PLACED_ANEW = 'PlacedAnew';
-/** What a place's refusal means for pods that wait there. */
-const PODS_GO = 'pods that wait for it go elsewhere where they fit, one without an owner once it is deleted';
-
-/** Of a volume that isn't there yet. */
-const newCondition = (location: string, told: VolumeStatusItem | undefined): VolumePlan['condition'] => {
-  if (told?.phase === 'Failed') {
-    const message = `${placeText(location)}: ${told.message ?? told.reason ?? 'it could not be made'}`;
-    return { status: 'False', reason: told.reason ?? 'ProvisioningFailed', message };
-  }
-  const more = told?.message === undefined ? '' : `: ${told.message}`;
-  return {
-    status: 'False',
-    reason: told?.reason ?? 'Pending',
-    message: `made ${atPlace(location)} with its first pod${more}`,
-  };
-};
-
-/** Of a volume that holds something while its place does not say how it is: it is not made again, whatever is not heard. */
-const unheardCondition = (
-  location: string,
-  told: VolumeStatusItem | undefined,
-  said: ClaimCondition | undefined,
-): VolumePlan['condition'] => {
-  if (told?.reason !== undefined) {
-    const message = `it is ${atPlace(location)}, which has it not ready: ${told.message ?? told.reason}`;
-    return { status: 'False', reason: told.reason, message };
-  }
-  // A leader that has just begun hears it soon, or finds its place lost: what the one before said stays until then.
-  if (said?.status === 'True') return undefined;
-  const message = `it is ${atPlace(location)}, which has not said yet how it is`;
-  return { status: 'False', reason: NOT_HEARD, message };
-};
-
-/** Where it goes, and why it is not there yet. */
-const moveText = ({ to, failures, message }: MoveNote): string => {
-  const trouble =
-    Number(failures) > 0 && typeof message === 'string' ? `; it failed and is tried again: ${message}` : '';
-  return `${typeof to === 'string' ? ` to ${placeText(to)}` : ''}${trouble}`;
-};
-
-/** What home says of a volume besides where it is. */
-interface Told {
-  readonly loss: string | undefined;
-  readonly move: MoveNote | undefined;
-  /** The condition as it stands. */
-  readonly said: ClaimCondition | undefined;
-}
-
-const conditionOf = (
-  place: VolumePlace,
-  told: VolumeStatusItem | undefined,
-  { loss, move, said }: Told,
-): VolumePlan['condition'] => {
-  if (place.anew !== undefined) {
-    const why = place.refused[place.location]?.message;
-    const message = `not made ${atPlace(place.location)}${why === undefined ? '' : ` (${why})`}: to be made ${atPlace(place.anew)}, once ${placeText(place.location)} has said that nothing is there`;
-    return loss === undefined
-      ? { status: 'False', reason: PLACED_ANEW, message }
-      : { status: 'False', reason: 'PeerLost', message: `${message}; ${loss}` };
-  }
-  if (!place.isUsable)
-    return {
-      status: 'False',
-      reason: 'Moving',
-      message: `it is being moved from ${placeText(place.location)}${move === undefined ? '' : moveText(move)}`,
-    };
-  if (loss !== undefined)
-    return { status: 'False', reason: isLostData(told) ? LOST : 'PeerLost', message: loss };
-  if (place.isMade && told?.phase !== 'Bound' && told?.phase !== 'Failed')
-    return unheardCondition(place.location, told, said);
-  if (told?.phase !== 'Bound') {
-    const condition = newCondition(place.location, told);
-    const isRefused = place.refused[place.location] !== undefined && condition !== undefined;
-    return isRefused ? { ...condition, message: `${condition.message}; ${PODS_GO}` } : condition;
-  }
-  const size = told.capacity === undefined ? '' : `, ${told.capacity}`;
-  const message = `it is ${atPlace(place.location)} (class ${told.storageClass ?? 'unknown'}${size})`;
-  return { status: 'True', reason: place.location === HOME_PLACE ? 'AtHome' : 'AtPeer', message };
-};
 
 /** A claim whose first pod goes to a node of this cluster: our own claim first, then its real volume's source. */
 const planNewAtHome = (world: VolumeWorld, claim: PersistentVolumeClaim, node: Node): VolumePlan => {

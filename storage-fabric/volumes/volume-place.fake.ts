@@ -1,4 +1,4 @@
-import type { VolumePlace } from './plan-volume.ts';
+import type { VolumePlace } from './volume-place.ts';
 
 /** A volume of epoch 1 that was made at `east` and moves nowhere, for tests. */
 export const volumePlace = (more: Partial<VolumePlace> = {}): VolumePlace => ({
