@@ -1,46 +1,7 @@
-import { NAMES, PEERING_CLUSTER_ROLE, PEERS_NAMESPACE, SYSTEM_NAMESPACE } from '../../api/labels.ts';
+import { NAMES, PEERING_CLUSTER_ROLE, PEERS_NAMESPACE } from '../../api/labels.ts';
 import type { KubeObject } from '../../runtime/kube/types.ts';
-import { meta } from './common.ts';
-
-interface Validation {
-  readonly expression: string;
-  readonly message: string;
-}
-
-interface PolicyInput {
-  readonly name: string;
-  readonly account: string;
-  readonly rules: readonly object[];
-  readonly variables?: readonly { readonly name: string; readonly expression: string }[];
-  readonly validations: readonly Validation[];
-}
-
-/** A policy over what one ServiceAccount of Fluvia writes, and the binding that puts it in force. */
-const policy = ({ name, account, rules, variables, validations }: PolicyInput): readonly KubeObject[] => [
-  {
-    apiVersion: 'admissionregistration.k8s.io/v1',
-    kind: 'ValidatingAdmissionPolicy',
-    metadata: meta(name),
-    spec: {
-      failurePolicy: 'Fail',
-      matchConstraints: { resourceRules: rules },
-      matchConditions: [
-        {
-          name: 'by-this-account',
-          expression: `request.userInfo.username == 'system:serviceaccount:${SYSTEM_NAMESPACE}:${account}'`,
-        },
-      ],
-      ...(variables === undefined ? {} : { variables }),
-      validations: validations.map((v) => ({ ...v, reason: 'Forbidden' })),
-    },
-  },
-  {
-    apiVersion: 'admissionregistration.k8s.io/v1',
-    kind: 'ValidatingAdmissionPolicyBinding',
-    metadata: meta(name),
-    spec: { policyName: name, validationActions: ['Deny'] },
-  },
-];
+import { borderPolicies } from './border-policies.ts';
+import { policy } from './policy.ts';
 
 const NODE_CLAIM = 'authentication.kubernetes.io/node-name';
 
@@ -156,4 +117,8 @@ const controllerPolicies = policy({
 });
 
 /** Every admission policy of the installation. */
-export const admissionPolicies: readonly KubeObject[] = [...agentPolicies, ...controllerPolicies];
+export const admissionPolicies: readonly KubeObject[] = [
+  ...agentPolicies,
+  ...controllerPolicies,
+  ...borderPolicies,
+];

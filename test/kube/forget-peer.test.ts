@@ -82,7 +82,10 @@ beforeAll(async () => {
     } as never);
     await client.create(SERVICE_ACCOUNT, { metadata: { name: clusterID, namespace: 'fluvia-peers' } });
     await client.create(NAMESPACE, {
-      metadata: { name: `shop-${name}`, labels: { 'fluvia.dev/origin': clusterID } },
+      metadata: {
+        name: `shop-${name}`,
+        labels: { 'fluvia.dev/origin': clusterID, 'pod-security.kubernetes.io/enforce': 'baseline' },
+      },
     });
     await make('ShadowPod', 'web', EXAMPLES['ShadowPod']?.spec ?? {}, ['fluvia.dev/cleanup'], `shop-${name}`);
   }

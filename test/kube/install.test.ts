@@ -280,13 +280,17 @@ describe('admission policies', () => {
       metadata: { name, labels },
     });
     await expect(controller.create(NAMESPACE, namespace('foreign'))).rejects.toThrow('only twin namespaces');
-    await controller.create(NAMESPACE, namespace('twin', { 'fluvia.dev/origin': 'x' }));
+    await controller.create(
+      NAMESPACE,
+      namespace('twin', { 'fluvia.dev/origin': 'x', 'pod-security.kubernetes.io/enforce': 'baseline' }),
+    );
     await client.create(NAMESPACE, namespace('plain'));
     await expect(controller.delete(NAMESPACE, 'plain')).rejects.toThrow('only twin namespaces');
     const label = (labels: object): Promise<unknown> =>
       controller.patch(NAMESPACE, 'default', undefined, { metadata: { labels } }, { type: 'merge' });
     await label({ 'fluvia.dev/strategy': 'local' });
-    await expect(label({ 'fluvia.dev/origin': 'x' })).rejects.toThrow(
+    const baseline = { 'pod-security.kubernetes.io/enforce': 'baseline' };
+    await expect(label({ 'fluvia.dev/origin': 'x', ...baseline })).rejects.toThrow(
       'never turns an existing namespace into a twin',
     );
     await label({ 'fluvia.dev/strategy': null });

@@ -108,6 +108,7 @@ export const setUpStorage = async (clock: Clock = systemClock): Promise<StorageS
     [LABELS.origin]: IDS.east,
     [LABELS.originNamespace]: 'store',
     [LABELS.managedBy]: 'fluvia',
+    'pod-security.kubernetes.io/enforce': 'baseline',
   };
   await admin.create(resources.NAMESPACE, { metadata: { name: 'shop-east', labels } });
   await admin.create(resources.ROLE_BINDING, {
