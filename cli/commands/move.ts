@@ -128,7 +128,8 @@ const progressOf = async (
       progress?.stage === note.stage && progress.message !== undefined
         ? `, which waits: ${progress.message}`
         : '';
-    const trouble = note.message === undefined ? '' : `, tried again after: ${note.message}`;
+    const trouble =
+      note.failures === 0 || note.message === undefined ? '' : `, tried again after: ${note.message}`;
     return { waitingFor: `${STAGES[note.stage]}${share}${delay}${trouble}` };
   }
   const isNews = volume.metadata.annotations?.[STORAGE_ANNOTATIONS.lastMove] !== before;

@@ -81,3 +81,22 @@ describe('a refused move', () => {
     expect(actor.isDropped(again)).toBe(false);
   });
 });
+
+describe('a move to where the old copy is gone', () => {
+  it('forgets that copy with the same write', async () => {
+    const { actor, patches, events } = begin();
+    const place = volumePlace({ retained: ['north', 'west'], diverged: ['west'] });
+    await actor.act(
+      { ...moved, place },
+      {
+        do: 'note',
+        epoch: 1,
+        forget: 'west',
+        note: { kind: 'planned', from: 'east', to: 'west', stage: 'stop', startedAt: 't', failures: 0 },
+      },
+    );
+    expect(patches).toHaveLength(1);
+    expect(patches[0]).toContain('"fluvia.dev/retained":"north","fluvia.dev/diverged":null');
+    expect(events[0]).toContain('NothingToSalvage');
+  });
+});

@@ -46,6 +46,12 @@ export interface MoveActor {
 /** Longest that the cache is waited for: somebody else may have written since. */
 const BEHIND_MS = 5000;
 
+/** Places as an annotation, without one of them. */
+const listed = (places: readonly string[], without?: string): string | null => {
+  const left = places.filter((place) => place !== without);
+  return left.length === 0 ? null : left.join(',');
+};
+
 /** Does one step of a move. What it writes onto the placeholder is a compare-and-swap: a conflict means look again. */
 export const createMoveActor = (
   { deps, transfers, startTransfer, inWords, usersOf }: MoveActorOptions,
@@ -132,10 +138,24 @@ export const createMoveActor = (
         return {};
       case 'note': {
         transfers.end(id);
+        const { forget } = action;
         await patchVolume(id, volume, {
           ...noteAnnotations(action.note, action.epoch),
           [STORAGE_ANNOTATIONS.loss]: null,
+          ...(forget === undefined
+            ? {}
+            : {
+                [STORAGE_ANNOTATIONS.retained]: listed(place.retained, forget),
+                [STORAGE_ANNOTATIONS.diverged]: listed(place.diverged, forget),
+              }),
         });
+        if (forget !== undefined && place.diverged.includes(forget))
+          say(
+            claim,
+            'Warning',
+            'NothingToSalvage',
+            `peer ${forget} has its old copy no more: what it wrote before it was lost can't be kept`,
+          );
         const { kind, from, to, stage, failures, message } = action.note;
         say(
           claim,
@@ -201,8 +221,8 @@ export const createMoveActor = (
           [STORAGE_ANNOTATIONS.move]: null,
           [STORAGE_ANNOTATIONS.moveProgress]: null,
           [STORAGE_ANNOTATIONS.location]: action.location,
-          [STORAGE_ANNOTATIONS.retained]: action.retained.length === 0 ? null : action.retained.join(','),
-          [STORAGE_ANNOTATIONS.diverged]: action.diverged.length === 0 ? null : action.diverged.join(','),
+          [STORAGE_ANNOTATIONS.retained]: listed(action.retained),
+          [STORAGE_ANNOTATIONS.diverged]: listed(action.diverged),
           [STORAGE_ANNOTATIONS.lastMove]: JSON.stringify({
             ...action.end,
             message: inWords(action.end.message),

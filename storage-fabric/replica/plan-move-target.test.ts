@@ -42,6 +42,7 @@ const base: MoveWorld = {
   isSourceLost: false,
   isDataLost: false,
   isSourceWhole: false,
+  goneAt: new Set(),
   sourceHeardAt: NOW,
   transfer: undefined,
   isBusy: false,

@@ -43,6 +43,7 @@ const base: MoveWorld = {
   isSourceLost: false,
   isDataLost: false,
   isSourceWhole: false,
+  goneAt: new Set(),
   sourceHeardAt: NOW,
   transfer: undefined,
   isBusy: false,
@@ -172,6 +173,23 @@ describe('a planned move', () => {
       do: 'end',
       diverged: [],
     });
+  });
+
+  it('keeps nothing where the old copy is gone: its claim was deleted, or another cluster has the name', () => {
+    const place = { ...base.place, retained: ['west'], diverged: ['west'] };
+    const world = { ...base, place, goneAt: new Set(['west']) };
+    expect(planMove({ ...world, wanted: 'west' })).toMatchObject({ note: { stage: 'stop' }, forget: 'west' });
+    // also when it turns out in the middle of it
+    const failed = { state: 'failed', message: 'NoVolume: there is no volume here' } as const;
+    expect(planMove({ ...world, note: note('salvage', { failures: 2 }), transfer: failed })).toMatchObject({
+      do: 'note',
+      note: { stage: 'stop', failures: 0 },
+      forget: 'west',
+    });
+    // that of another place is nobody's concern
+    const other = planMove({ ...world, goneAt: new Set(['bare']), wanted: 'west' });
+    expect(other).toMatchObject({ note: { stage: 'salvage' } });
+    expect('forget' in other && other.forget).toBeUndefined();
   });
 
   it.each([

@@ -31,6 +31,8 @@ export interface MoveWorld {
   readonly isDataLost: boolean;
   /** Whether that peer answers, and has the volume there as it was when the move began, kept and used by nothing. */
   readonly isSourceWhole: boolean;
+  /** Places that answer and have no old copy of it any more. */
+  readonly goneAt: ReadonlySet<string>;
   /** When that peer was heard last, milliseconds since 1970; undefined where nobody knows. */
   readonly sourceHeardAt: number | undefined;
   /** The mover under way for this move, if there is one. */
@@ -56,7 +58,13 @@ export type MoveAction =
   /** An unattended failover that must not happen, in words. */
   | { readonly do: 'hold'; readonly reason: string; readonly message: string }
   /** Writes the note (compare-and-swap), and raises the epoch where it says so. */
-  | { readonly do: 'note'; readonly note: MoveNote; readonly epoch: number }
+  | {
+      readonly do: 'note';
+      readonly note: MoveNote;
+      readonly epoch: number;
+      /** A place whose old copy is gone, and with it what it wrote last: there is nothing to keep or to go on from. */
+      readonly forget?: string | undefined;
+    }
   | { readonly do: 'evict' }
   | { readonly do: 'salvage'; readonly at: string; readonly sequence: number }
   | {
@@ -129,10 +137,12 @@ const planWish = (world: MoveWorld, to: string): MoveAction => {
       kind: 'planned',
       from: place.location,
       to,
-      stage: place.diverged.includes(to) ? 'salvage' : 'stop',
+      // A place that was peered anew under the same name, or whose claim was deleted, has no tail.
+      stage: place.diverged.includes(to) && !world.goneAt.has(to) ? 'salvage' : 'stop',
       startedAt: iso(world.now),
       failures: 0,
     },
+    forget: world.goneAt.has(to) ? to : undefined,
   };
 };
 
@@ -299,6 +309,14 @@ const planCopy = (world: MoveWorld, note: MoveNote): MoveAction => {
 
 const planSalvage = (world: MoveWorld, note: MoveNote): MoveAction => {
   const { transfer } = world;
+  // Whoever has nothing can't be copied from, however often.
+  if (world.goneAt.has(note.to))
+    return {
+      do: 'note',
+      epoch: world.place.epoch,
+      note: { ...note, stage: 'stop', failures: 0 },
+      forget: note.to,
+    };
   if (transfer?.state === 'running')
     return { do: 'wait', message: `what ${note.to} wrote last is being kept` };
   if (transfer?.state === 'failed') return failedOnce(world, note, transfer.message);

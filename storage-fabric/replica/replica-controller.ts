@@ -152,6 +152,10 @@ export const startReplicas = (
     await show(volume, STORAGE_ANNOTATIONS.moveProgress, value);
   };
 
+  /** Told only of a copy that is to be kept, so never of one that is being made. */
+  const isGoneAt = (peer: string, id: string): boolean =>
+    targets.state(peer) === 'up' && links.get(peer)?.follow(VOLUME_STATUS).get(id)?.phase === 'Gone';
+
   const transferFor = (
     state: TransferState | undefined,
     point: RecoveryPoint | undefined,
@@ -205,6 +209,7 @@ export const startReplicas = (
       isDataLost: isLostData(told),
       // Only while a move stands is it told to be retained: this was said since the move began.
       isSourceWhole: sourceState === 'up' && told?.phase === 'Bound' && told.state === 'retained',
+      goneAt: new Set([...place.retained, ...place.diverged].filter((peer) => isGoneAt(peer, id))),
       sourceHeardAt: places.heardAt(place.location),
       transfer: note === undefined || isForeign ? undefined : transferFor(state, point),
       isBusy: (note !== undefined && isForeign) || transfers.isEnding(id),
