@@ -33,7 +33,7 @@ import { lossText, moveText, planMove, type MoveWorld } from './plan-move.ts';
 import { listedPoints, salvageSince, withPoint } from './plan-points.ts';
 import { planReplica } from './plan-replica.ts';
 import { watchPlaces } from './place-loss.ts';
-import { openReplicas } from './replica-objects.ts';
+import { isOfAnother, openReplicas } from './replica-objects.ts';
 import { openTargets } from './targets.ts';
 import { createSequences } from './sequences.ts';
 import { createTransfers, type TransferState, type TransferWish } from './transfers.ts';
@@ -302,6 +302,10 @@ export const startReplicas = (
     if (volume !== undefined && isChanging(id, volume)) return { requeueAfterMs: SWAP_MS };
     const [replica, ...others] = replicas.of(claim);
     if (replica !== undefined && replicas.isBehind(replica)) return { requeueAfterMs: BEHIND_MS };
+    if (replica !== undefined && isOfAnother(replica, id)) {
+      await replicas.renew(replica, id);
+      return { requeueAfterMs: BEHIND_MS };
+    }
     for (const other of others) {
       const message = `VolumeReplica ${replica?.metadata.name ?? ''} copies claim ${claim.metadata.name} already: name all peers in that one, and delete this`;
       await replicas.refuse(other, 'Duplicate', message);

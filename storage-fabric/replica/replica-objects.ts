@@ -22,6 +22,8 @@ export interface ReplicaObjects {
   idsOf(replica: VolumeReplica): readonly string[];
   /** @throws a conflict when it isn't the version that was read. */
   save(replica: VolumeReplica, change: Partial<NonNullable<VolumeReplica['status']>>): Promise<void>;
+  /** Takes back all that was said of an earlier volume of the claim's name. @throws as `save` */
+  renew(replica: VolumeReplica, id: string): Promise<void>;
   /** Whether the cache doesn't show yet what was written last: nothing must be decided by such a list of points. */
   isBehind(replica: VolumeReplica): boolean;
   /** Says why one copies nothing. */
@@ -29,6 +31,10 @@ export interface ReplicaObjects {
   /** Those whose claim isn't there, or isn't one of ours, say so. */
   refuseOrphans(): Promise<void>;
 }
+
+/** Whether what a VolumeReplica says is of another volume: its claim was deleted, and another made under the name. */
+export const isOfAnother = ({ status }: VolumeReplica, id: string): boolean =>
+  status?.volume !== undefined && status.volume !== id;
 
 /** Longest that the cache is waited for. */
 const BEHIND_MS = 5000;
@@ -51,8 +57,11 @@ export const openReplicas = (
   /** By UID: the version over which was written last, and when. */
   const written = new Map<string, { readonly over: string; readonly at: number }>();
 
-  const save: ReplicaObjects['save'] = async (replica, change) => {
-    const status = names.inNames({ ...replica.status, ...change });
+  const write = async (
+    replica: VolumeReplica,
+    wanted: NonNullable<VolumeReplica['status']>,
+  ): Promise<void> => {
+    const status = names.inNames(wanted);
     if (equalJson(names.inNames(replica.status ?? {}), status)) return;
     // With the version that was read: a point that was just written must not be lost to an older picture.
     const { name, namespace, uid, resourceVersion } = replica.metadata;
@@ -71,6 +80,7 @@ export const openReplicas = (
     if (saved === undefined || saved.metadata.resourceVersion === resourceVersion) return;
     written.set(uid ?? '', { over: resourceVersion ?? '', at: clock.monotonicMs() });
   };
+  const save: ReplicaObjects['save'] = (replica, change) => write(replica, { ...replica.status, ...change });
   const isBehind: ReplicaObjects['isBehind'] = ({ metadata: { uid = '', resourceVersion } }) => {
     const last = written.get(uid);
     if (last === undefined) return false;
@@ -96,6 +106,7 @@ export const openReplicas = (
     names,
     idsOf,
     save,
+    renew: (replica, id) => write(replica, { volume: id }),
     isBehind,
     refuse,
     of: (claim) =>

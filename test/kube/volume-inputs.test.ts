@@ -262,6 +262,38 @@ describe('a VolumeReplica that can not be', () => {
     await stage.admin.delete(REPLICA, 'none', 'shop');
   });
 
+  it('was that of an earlier claim of the name: none of its copies counts for the new volume', async () => {
+    const earlier = {
+      peer: 'west',
+      epoch: 4,
+      sequence: 9,
+      snapshotID: 'a'.repeat(64),
+      treeHash: 'b'.repeat(64),
+      consistency: 'Stopped',
+      cutAt: '2026-11-25T02:59:30Z',
+      bytesScanned: 1,
+      bytesSent: 1,
+    };
+    await replicate('heir', 'heir', ['west'], { paused: true });
+    await isReady('heir', 'NoVolume', /no PersistentVolumeClaim heir/);
+    const status = { volume: volumeIdOf('earlier'), epoch: 4, location: 'east', points: [earlier] };
+    await stage.admin.apply(REPLICA, { metadata: { name: 'heir', namespace: 'shop' }, status } as never, {
+      fieldManager: 'fluvia-storage',
+      subresource: 'status',
+      force: true,
+    });
+    await stage.makeClaim('heir');
+    const id = volumeIdOf((await stage.claimOf('heir'))?.metadata.uid ?? '');
+    const said = async () => (await stage.admin.get<VolumeReplica>(REPLICA, 'heir', 'shop'))?.status;
+    await until('it is about the new one', async () => (await said())?.volume === id);
+    const { points = [], ...rest } = (await said()) ?? {};
+    expect(points).toEqual([]);
+    expect(rest).not.toMatchObject({ epoch: 4 });
+    expect(rest).not.toMatchObject({ location: 'east' });
+    await stage.admin.delete(REPLICA, 'heir', 'shop');
+    await stage.admin.delete(resources.PERSISTENT_VOLUME_CLAIM, 'heir', 'shop');
+  });
+
   it('keeps more points than its status could list is refused by the API server', async () => {
     await expect(replicate('many', 'db', ['east', 'west'], { keep: 487 })).rejects.toMatchObject({
       status: 422,
