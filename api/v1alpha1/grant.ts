@@ -138,7 +138,13 @@ export const GrantPolicyKind = defineKind({
       .enum(['privileged', 'baseline', 'restricted'])
       .default('baseline')
       .describe(
-        'Pod Security Standard that twin namespaces enforce. Copies of volumes need `baseline` or more: their movers run as root.',
+        'Pod Security Standard that twin namespaces enforce. Copies of volumes need `baseline` or more: their movers run as root. `privileged` in a policy other than `default` needs `privilegedTwins` there.',
+      ),
+    privilegedTwins: z
+      .boolean()
+      .optional()
+      .describe(
+        'In `default` only: policies of single peers may say `podSecurity: privileged`. Without it the API server refuses such twins, whoever asks, so that a leader that was taken over can make none.',
       ),
     leastRequests: z
       .object({

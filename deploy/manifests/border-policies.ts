@@ -41,9 +41,9 @@ const levelPolicies = policy({
   param: { kind: { apiVersion: API_VERSION, kind: 'GrantPolicy' }, name: 'default' },
   validations: [
     {
-      expression: `${label('object', ENFORCE)} == 'privileged' && params.spec.podSecurity == 'privileged'`,
+      expression: `${label('object', ENFORCE)} == 'privileged' && (params.spec.podSecurity == 'privileged' || (has(params.spec.privilegedTwins) && params.spec.privilegedTwins))`,
       message:
-        'a twin enforces baseline or restricted, unless GrantPolicy default says spec.podSecurity: privileged',
+        'a twin enforces baseline or restricted, unless GrantPolicy default says spec.podSecurity: privileged or, for policies of single peers, spec.privilegedTwins: true',
     },
   ],
 });

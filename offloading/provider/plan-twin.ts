@@ -113,6 +113,15 @@ const status = (twin: string | undefined, ready: boolean, reason: string, messag
   message,
 });
 
+/** What the consumer is told of one that this cluster's API server refuses. Why is for its administrator. */
+export const forbiddenTwin = (): TwinStatus =>
+  status(
+    undefined,
+    false,
+    'Forbidden',
+    'the peer’s API server refuses the namespace: its administrator finds why in the log of fluvia-controller',
+  );
+
 /** What the consumer is told of a twin that stands; `refused`: an object that isn't brought there, and why. */
 export const readyTwin = (name: string, homeNamespace: string, refused?: string): TwinStatus => {
   if (refused !== undefined)

@@ -8,7 +8,14 @@ import type { Namespace } from '../../runtime/kube/types.ts';
 import { isPeerNews } from './consumers.ts';
 import { FIELD_MANAGER, type ProviderContext } from './context.ts';
 import { createItemSource } from './item-source.ts';
-import { planTwin, readyTwin, type TwinMeta, type TwinStatus, type TwinWorld } from './plan-twin.ts';
+import {
+  forbiddenTwin,
+  planTwin,
+  readyTwin,
+  type TwinMeta,
+  type TwinStatus,
+  type TwinWorld,
+} from './plan-twin.ts';
 import { whyNoTwin } from './plan-holdings.ts';
 import { homeOfLabels } from './twins.ts';
 
@@ -116,6 +123,10 @@ export const runTwinController = (context: ProviderContext, signal: AbortSignal)
       return await reconcile(key);
     } catch (error) {
       if (!isForbidden(error)) throw error;
+      const { clusterID, homeNamespace } = splitKey(key);
+      // One that stands goes on with what it has.
+      if (twins.of(clusterID, homeNamespace) === undefined)
+        consumers.get(clusterID)?.twins.set(homeNamespace, forbiddenTwin());
       throw new FluviaError(ERROR_CODES.FORBIDDEN, messageOf(error), { kind: 'waiting', cause: error });
     }
   };

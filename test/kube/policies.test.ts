@@ -133,6 +133,26 @@ describe('a twin', () => {
     );
     await grant('baseline');
     await relabel('good', { [ENFORCE]: 'baseline' });
+    await until('it is refused again', () =>
+      relabel('good', { [ENFORCE]: 'privileged' }).then(
+        () => relabel('good', { [ENFORCE]: 'baseline' }).then(() => false),
+        () => true,
+      ),
+    );
+    // Some peers' own policies may say so, where `default` lets them.
+    await admin.patch(
+      GRANT_POLICY,
+      'default',
+      undefined,
+      { spec: { privilegedTwins: true } },
+      { type: 'merge' },
+    );
+    await until('it is let through for them', () =>
+      relabel('good', { [ENFORCE]: 'privileged' }).then(
+        () => true,
+        () => false,
+      ),
+    );
     await controller.delete(NAMESPACE, 'good');
   });
 });
