@@ -30,7 +30,8 @@ const collection = <S extends z.ZodType>(
   schema: S,
   maxItems: number,
   maxItemBytes: number,
-): Collection<S> => ({ name, schema, maxItems, maxItemBytes });
+  maxMiB: number,
+): Collection<S> => ({ name, schema, maxItems, maxItemBytes, maxBytes: maxMiB * 1024 * 1024 });
 
 /** Both ways; one item, id `network`: announced CIDRs, how the sender sees the receiver's, and its gateways. */
 export const NETWORK = collection(
@@ -52,10 +53,11 @@ export const NETWORK = collection(
   }),
   1,
   65536,
+  1,
 );
 
 /** Consumer → provider; id = the Claim's name. */
-export const CLAIMS = collection('claims', z.object({ resources: ResourceList.optional() }), 16, 16384);
+export const CLAIMS = collection('claims', z.object({ resources: ResourceList.optional() }), 16, 16384, 2);
 
 /** Provider → consumer; id = the Claim's name. */
 export const GRANTS = collection(
@@ -70,6 +72,7 @@ export const GRANTS = collection(
   }),
   16,
   65536,
+  8,
 );
 
 /** Consumer → provider; id = the namespace's name at home: a twin is wanted. */
@@ -82,6 +85,7 @@ export const NAMESPACES = collection(
   }),
   1000,
   32768,
+  8,
 );
 
 /** Provider → consumer; id = the namespace's name at home. */
@@ -95,6 +99,7 @@ export const TWINS = collection(
   }),
   1000,
   8192,
+  8,
 );
 
 /** Consumer → provider; id = `namespace/name` at home. Removed when the pod is to go. */
@@ -115,6 +120,7 @@ export const SHADOWS = collection(
   }),
   50_000,
   1_048_576,
+  96,
 );
 
 /** Provider → consumer; id = `namespace/name` at home. */
@@ -136,6 +142,7 @@ export const SHADOW_STATUS = collection(
   }),
   50_000,
   262_144,
+  96,
 );
 
 /**
@@ -186,6 +193,7 @@ export const OBJECTS = collection(
   ]),
   50_000,
   1_572_864,
+  96,
 );
 
 /** Every collection, by name: a link serves what stands here, or was published before the peer asked for it. */

@@ -15,6 +15,7 @@ export const FENCE_ASKS: Collection<z.ZodObject<{ asks: typeof Asks }>> = {
   schema: z.object({ asks: Asks }),
   maxItems: 1,
   maxItemBytes: 1_572_864,
+  maxBytes: 8_388_608,
 };
 
 const FenceAnswer = z.object({
@@ -33,4 +34,5 @@ export const FENCE_ANSWERS: Collection<typeof FenceAnswer> = {
   schema: FenceAnswer,
   maxItems: 1,
   maxItemBytes: 2_097_152,
+  maxBytes: 8_388_608,
 };

@@ -38,4 +38,5 @@ export const FITS: Collection<typeof FITS_ITEM> = {
   schema: FITS_ITEM,
   maxItems: 16,
   maxItemBytes: 262_144,
+  maxBytes: 16_777_216,
 };

@@ -62,9 +62,11 @@ describe('conditions', () => {
 describe('what crosses a peering', () => {
   it('has names of its own and bounds', () => {
     expect(new Set(COLLECTIONS.map((c) => c.name)).size).toBe(COLLECTIONS.length);
-    for (const { maxItems, maxItemBytes } of COLLECTIONS) {
+    for (const { maxItems, maxItemBytes, maxBytes } of COLLECTIONS) {
       expect(maxItems).toBeGreaterThan(0);
       expect(maxItemBytes).toBeGreaterThan(0);
+      // A largest item fits, and what it becomes when parsed.
+      expect(maxBytes).toBeGreaterThan(maxItemBytes * 3);
     }
   });
 

@@ -14,6 +14,12 @@ export interface Collection<S extends z.ZodType = z.ZodType> {
   readonly maxItems: number;
   /** Most bytes of one item's JSON. */
   readonly maxItemBytes: number;
+  /**
+   * Most bytes that all items together take at the receiver: JSON, and what it becomes when parsed (`weightOf` of `peering/`),
+   * some two to four times the JSON of real objects. Room for what an honest peer has, so that no collection takes all of
+   * its link's (`peering/budget.ts`). Held at both ends, as the others.
+   */
+  readonly maxBytes: number;
 }
 
 /** Value type of a collection. */

@@ -12,12 +12,8 @@ const collection = <S extends z.ZodType>(
   schema: S,
   maxItems: number,
   maxItemBytes: number,
-): Collection<S> => ({
-  name,
-  schema,
-  maxItems,
-  maxItemBytes,
-});
+  maxMiB: number,
+): Collection<S> => ({ name, schema, maxItems, maxItemBytes, maxBytes: maxMiB * 1024 * 1024 });
 
 /** A volume's ID: `v` and 16 hex digits of the SHA-256 of home's PVC UID. */
 export const VolumeId = z.string().regex(/^v[0-9a-f]{16}$/);
@@ -50,6 +46,7 @@ export const VOLUMES = collection(
   }),
   10_000,
   16_384,
+  16,
 );
 
 /** Provider → home; id = volume ID. */
@@ -67,6 +64,7 @@ export const VOLUME_STATUS = collection(
   }),
   10_000,
   8192,
+  16,
 );
 
 /** Each to its peers; id `store`: where this cluster's store front can be reached from the receiver. Missing: it has none. */
@@ -84,6 +82,7 @@ export const STORE = collection(
   }),
   1,
   32_768,
+  1,
 );
 
 /** Home → target; id = request ID: asks for a token of the target's store. */
@@ -99,6 +98,7 @@ export const TOKEN_REQUESTS = collection(
   }),
   10_000,
   4096,
+  8,
 );
 
 /** Target → home; id = request ID. A token lives in the target's memory and here; it is never stored in an object. */
@@ -114,6 +114,7 @@ export const TOKENS = collection(
   }),
   10_000,
   8192,
+  16,
 );
 
 /** Home → target; id = volume ID: asks which copies of a volume the target's store holds. */
@@ -126,6 +127,7 @@ export const RECORD_REQUESTS = collection(
   }),
   10_000,
   1024,
+  8,
 );
 
 /** A commit record as its store tells it. `seal` is home's word that it is one: see `storage-fabric/record-seal.ts`. */
@@ -150,6 +152,7 @@ export const RECORDS = collection(
   }),
   10_000,
   786_432,
+  32,
 );
 
 /** Home → the cluster that runs the Job; id = transfer ID: one mover Job. */
@@ -194,6 +197,7 @@ export const TRANSFERS = collection(
   }),
   1000,
   65_536,
+  16,
 );
 
 /** Back to home; id = transfer ID. */
@@ -224,4 +228,5 @@ export const TRANSFER_STATUS = collection(
   }),
   1000,
   16_384,
+  8,
 );

@@ -4,8 +4,9 @@ import { z } from 'zod';
 import { COLLECTIONS, OBJECTS, SHADOWS } from '../api/collections.ts';
 import { FluviaError } from '../api/errors.ts';
 import type { Collection } from '../api/link.ts';
+import { createBudgets } from './budget.ts';
 import { createFollower } from './follower.ts';
-import { parseItem, parsePeerJson } from './items.ts';
+import { parseItem, parsePeerJson, weightOf } from './items.ts';
 import { canonicalJson, createPublisher, type FollowSession } from './publisher.ts';
 
 const VALUES: Collection<z.ZodObject<{ n: z.ZodNumber }>> = {
@@ -13,6 +14,7 @@ const VALUES: Collection<z.ZodObject<{ n: z.ZodNumber }>> = {
   schema: z.object({ n: z.number() }),
   maxItems: 5,
   maxItemBytes: 100,
+  maxBytes: 100_000,
 };
 interface Value {
   readonly n: number;
@@ -193,6 +195,42 @@ describe('publisher and follower', () => {
       expect(id.length).toBeLessThan(300);
       expect(message.length).toBeLessThan(1500);
     }
+  });
+
+  it('bounds the memory of all items at both ends, and gives back what goes', () => {
+    const small: typeof VALUES = { ...VALUES, maxItems: 1000, maxBytes: 4000 };
+    const publisher = createPublisher<Value>(small);
+    const budget = createBudgets().link();
+    const follower = createFollower(small, () => {}, budget);
+    const json = Buffer.from('{"n":1}');
+    const set = (id: string) => ({ set: { id, hash: Buffer.alloc(16), json } });
+    const ids = Array.from({ length: 11 }, (_, n) => `item-${n}`);
+    for (const id of ids) {
+      publisher.set(id, { n: 1 });
+      follower.apply(set(id));
+    }
+    expect(() => publisher.set('more', { n: 1 })).toThrow(
+      /0 MiB of values are the most that cross a peering/,
+    );
+    expect(() => follower.apply(set('more'))).toThrow(/publishes more than 0 MiB of values/);
+    expect(follower.get('more')).toBeUndefined();
+    // What is there can still change and go.
+    publisher.set('item-1', { n: 2 });
+    follower.apply(set('item-1'));
+    follower.apply({ complete: true });
+    for (const id of ids) {
+      publisher.delete(id);
+      follower.apply({ delete: id });
+    }
+    expect(budget.held()).toBe(0);
+    publisher.set('more', { n: 1 });
+    follower.apply(set('more'));
+  });
+
+  it('counts what JSON becomes when parsed', () => {
+    const text = (inner: string): Buffer => Buffer.from(`{"a":[${Array(1000).fill(inner).join(',')}]}`);
+    expect(weightOf('x', text('{}'))).toBeGreaterThan(16 * text('{}').length);
+    expect(weightOf('x', Buffer.from(`"${'{[,'.repeat(1000)}"`))).toBeLessThan(4000);
   });
 
   it('keeps the last valid version of an item and says what is wrong with the next', () => {

@@ -23,6 +23,8 @@ export interface FabricBackend {
   hello(request: HelloRequest): HelloResponse;
   /** Called for every call after Hello: the peer is there. */
   heard(): void;
+  /** The peer says why it can't follow a collection that {@link publisher} knows; empty: it can. */
+  followerProblem(collection: string, problem: string): void;
   /** @throws {FluviaError} NOT_FOUND when this side has no such collection. */
   publisher(collection: string): { readonly end: PublisherEnd<unknown>; readonly maxItems: number };
   serveContainerStream(
@@ -106,7 +108,10 @@ const readHave = async (
   };
   call.on('cancelled', giveBack).on('close', giveBack).on('error', giveBack);
   for await (const request of call.iterator({ destroyOnReturn: false }) as AsyncIterable<FollowRequest>) {
-    found ??= backend.publisher(request.collection);
+    if (found === undefined) {
+      found = backend.publisher(request.collection);
+      backend.followerProblem(request.collection, request.problem ?? '');
+    }
     for (const one of request.have) {
       checkHave(request.collection, one);
       const bytes = one.id.length + ENTRY_BYTES;

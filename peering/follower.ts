@@ -2,7 +2,8 @@ import type { z } from 'zod';
 import { ERROR_CODES, FluviaError } from '../api/errors.ts';
 import type { Collection, Subscriber } from '../api/link.ts';
 import type { FollowEvent } from '../proto/peering.ts';
-import { parseItem } from './items.ts';
+import { BUDGET, createBudgets, mebibytes, type LinkBudget } from './budget.ts';
+import { parseItem, weightOf } from './items.ts';
 import { LIMITS } from './protocol.ts';
 
 /** What a peer publishes in one collection, as last heard. */
@@ -40,11 +41,15 @@ const tooMuch = (what: string): FluviaError =>
 export const createFollower = <S extends z.ZodType>(
   collection: Collection<S>,
   onError: (error: unknown) => void,
+  budget: LinkBudget = createBudgets().link(),
 ): FollowerEnd<z.infer<S>> => {
   const items = new Map<string, z.infer<S>>();
   /** Also holds refused items' hashes, so that they aren't sent again at each resume. */
   const hashes = new Map<string, string>();
   const problems = new Map<string, string>();
+  /** Id → what it takes. */
+  const weights = new Map<string, number>();
+  let held = 0;
   /**
    * Ids told before `complete`. Until then nobody takes an object away for a deletion, so what was deleted goes on counting:
    * else a peer that never says `complete` would have objects made without end.
@@ -63,6 +68,38 @@ export const createFollower = <S extends z.ZodType>(
     }
   };
 
+  /** Before the item is looked at: one that is refused then holds what was taken for it until it goes. */
+  const makeRoom = (id: string, json: Uint8Array): void => {
+    const before = weights.get(id) ?? 0;
+    // An item over its own limit is refused unread, and only its hash is kept.
+    const weight = json.length > collection.maxItemBytes ? Math.max(before, 1000) : weightOf(id, json);
+    const more = weight - before;
+    const { name, maxBytes } = collection;
+    if (more > 0 && held + more > maxBytes) {
+      throw tooMuch(`the peer publishes more than ${mebibytes(maxBytes)} of ${name}`);
+    }
+    const limit = budget.take(more);
+    if (limit === 'link') {
+      throw tooMuch(
+        `the peer publishes more than ${mebibytes(BUDGET.linkBytes)} in all: no room for its ${name}`,
+      );
+    }
+    if (limit === 'all') {
+      throw tooMuch(
+        `all peers together publish more than this cluster’s controller holds: no room for the ${name} of this one`,
+      );
+    }
+    held += more;
+    weights.set(id, weight);
+  };
+
+  const giveBack = (id: string): void => {
+    const weight = weights.get(id) ?? 0;
+    weights.delete(id);
+    held -= weight;
+    budget.take(-weight);
+  };
+
   const set = (id: string, hash: string, json: Uint8Array): void => {
     if (!hashes.has(id) && hashes.size >= collection.maxItems) {
       throw tooMuch(`the peer publishes more than ${collection.maxItems} ${collection.name}`);
@@ -71,6 +108,7 @@ export const createFollower = <S extends z.ZodType>(
       throw tooMuch(`the peer has told ${told.size} ${collection.name} and never that these are all`);
     }
     if (isId(id) && !complete) told.add(id);
+    if (isId(id)) makeRoom(id, json);
     const problem = problemKey(id);
     try {
       const item = parseItem(collection, id, json);
@@ -102,6 +140,7 @@ export const createFollower = <S extends z.ZodType>(
         set(event.set.id, hashText(event.set.hash), event.set.json);
       } else if (event.delete !== undefined) {
         hashes.delete(event.delete);
+        giveBack(event.delete);
         problems.delete(problemKey(event.delete));
         if (items.delete(event.delete)) tell(event.delete);
       } else if (event.complete === true && !complete) {

@@ -26,6 +26,8 @@ export interface LinkSnapshot {
   readonly problem: string | undefined;
   /** Items or collections that this side refused. */
   readonly refused: readonly string[];
+  /** About what the peer's items take here. */
+  readonly heldBytes: number;
 }
 
 /** A link with the ends that `peering/` itself uses. */

@@ -32,6 +32,11 @@ export const registerPeeringMetrics = (metrics: Metrics, links: LinkSet): (() =>
       'Items and collections of the peer that are not taken.',
       each((peer) => links.end(peer)?.snapshot().refused.length),
     ),
+    metrics.gaugeFrom(
+      'fluvia_peering_held_bytes',
+      'About the memory that the items of the peer take.',
+      each((peer) => links.end(peer)?.snapshot().heldBytes),
+    ),
   ];
   return () => {
     for (const stop of stops) stop();

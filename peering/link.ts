@@ -6,6 +6,7 @@ import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
 import { peeringServices } from '../proto/load.ts';
 import type { HelloRequest, HelloResponse } from '../proto/peering.ts';
+import type { LinkBudget } from './budget.ts';
 import { requestContainerStream } from './container-stream.ts';
 import { fabricImplementation } from './fabric-server.ts';
 import type { FollowerEnd } from './follower.ts';
@@ -28,6 +29,8 @@ export interface LinkOptions {
   readonly log: Logger;
   /** Collections that may be followed before anything published them. */
   readonly collections: readonly Collection[];
+  /** Memory for what the peer publishes; given back at the end of the link. */
+  readonly budget: LinkBudget;
   readonly containerHandler: () => ContainerStreamHandler | undefined;
   /** Records that the other side has ended the peering; rejects when that failed. */
   readonly onLeft: (how: 'Leave' | 'NotPeered') => Promise<void>;
@@ -80,6 +83,7 @@ export const createLink = (options: LinkOptions): LinkEnd => {
     log,
     signal: stopping.signal,
     connection: () => client,
+    budget: options.budget,
     onChange: tell,
   });
 
@@ -244,6 +248,7 @@ export const createLink = (options: LinkOptions): LinkEnd => {
         judge();
       },
       publisher: (name) => collections.publisherNamed(name),
+      followerProblem: (name, text) => collections.followerProblem(name, text),
       serveContainerStream: async (request, signal) => serveContainerStream(request, signal),
       leave: () => onLeft('Leave'),
       log,
@@ -300,6 +305,7 @@ export const createLink = (options: LinkOptions): LinkEnd => {
       facts,
       problem: up ? undefined : problem,
       refused: collections.refused(),
+      heldBytes: options.budget.held(),
     }),
     update: (newest) => {
       peer = newest;
@@ -325,6 +331,7 @@ export const createLink = (options: LinkOptions): LinkEnd => {
     close: () => {
       stopping.abort();
       disconnect('the peering has ended');
+      options.budget.close();
       closing.abort(linkDown('the peering has ended'));
       tell();
     },

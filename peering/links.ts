@@ -4,6 +4,7 @@ import type { ContainerStreamHandler, Links, PeerLink } from '../api/link.ts';
 import type { Peer } from '../api/v1alpha1/peer.ts';
 import type { Clock } from '../runtime/clock.ts';
 import type { Logger } from '../runtime/log.ts';
+import { createBudgets } from './budget.ts';
 import { startDialler, type Dialler } from './dialler.ts';
 import type { Identity } from './identity.ts';
 import type { LinkEnd } from './link-end.ts';
@@ -43,6 +44,7 @@ interface Entry {
 /** Makes an empty set. */
 export const createLinkSet = (options: LinkSetOptions): LinkSet => {
   const { identity, term, clock, log, onLeft, onChange } = options;
+  const budgets = createBudgets();
   const entries = new Map<string, Entry>();
   const listeners = new Set<(link: PeerLink) => void>();
   let handler: ContainerStreamHandler | undefined;
@@ -64,6 +66,7 @@ export const createLinkSet = (options: LinkSetOptions): LinkSet => {
       clock,
       log,
       collections: COLLECTIONS,
+      budget: budgets.link(),
       containerHandler: () => handler,
       onLeft: (how) => onLeft(entries.get(name)?.peer ?? peer, how),
     });

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { ERROR_CODES, FluviaError } from '../api/errors.ts';
 import type { Collection, Publisher } from '../api/link.ts';
+import { BUDGET, createBudgets, mebibytes, type LinkBudget } from './budget.ts';
+import { weightOf } from './items.ts';
 import { planFollowStart, planFollowStep } from './plan-follow.ts';
 import { LIMITS } from './protocol.ts';
 
@@ -9,6 +11,7 @@ import { LIMITS } from './protocol.ts';
 interface Published {
   readonly hash: string;
   readonly json: Buffer;
+  readonly weight: number;
 }
 
 /** What {@link FollowSession.next} gives: one event, in the terms of `peering.proto`. */
@@ -50,12 +53,17 @@ interface Session extends FollowSession {
 }
 
 /** Makes an empty, incomplete publisher of the collection. */
-export const createPublisher = <T>(collection: Collection): PublisherEnd<T> => {
+export const createPublisher = <T>(
+  collection: Collection,
+  budget: LinkBudget = createBudgets().link(),
+): PublisherEnd<T> => {
   const items = new Map<string, Published>();
   const sessions = new Set<Session>();
   let complete = false;
+  let held = 0;
 
-  const bounded = (id: string, json: Buffer): void => {
+  /** Refuses here what the other side would refuse, so that it is said where the object is. */
+  const bounded = (id: string, json: Buffer): number => {
     const where = `${collection.name} ${id.slice(0, 200)}`;
     if (id.length === 0 || id.length > LIMITS.idLength) {
       throw new FluviaError(ERROR_CODES.BAD_INPUT, `${where}: its id is empty or too long`, {
@@ -76,6 +84,21 @@ export const createPublisher = <T>(collection: Collection): PublisherEnd<T> => {
         { kind: 'stalled', hint: 'open fewer namespaces to this peer' },
       );
     }
+    const weight = weightOf(id, json);
+    const more = weight - (items.get(id)?.weight ?? 0);
+    const { name, maxBytes } = collection;
+    const isFull = more > 0 && held + more > maxBytes;
+    if (isFull || budget.take(more) !== undefined) {
+      const limit = isFull
+        ? `${mebibytes(maxBytes)} of ${name} are`
+        : `${mebibytes(BUDGET.linkBytes)} of everything together are`;
+      throw new FluviaError(ERROR_CODES.QUOTA_EXCEEDED, `${where}: ${limit} the most that cross a peering`, {
+        kind: 'stalled',
+        hint: 'open fewer namespaces to this peer, or make their objects smaller',
+      });
+    }
+    held += more;
+    return weight;
   };
 
   const session = (have: ReadonlyMap<string, string>): FollowSession => {
@@ -120,14 +143,17 @@ export const createPublisher = <T>(collection: Collection): PublisherEnd<T> => {
   return {
     set: (id, item) => {
       const json = Buffer.from(canonicalJson(item), 'utf8');
-      bounded(id, json);
       const hash = hashOf(json);
       if (items.get(id)?.hash === hash) return;
-      items.set(id, { hash, json });
+      items.set(id, { hash, json, weight: bounded(id, json) });
       for (const one of sessions) one.touch(id);
     },
     delete: (id) => {
-      if (!items.delete(id)) return;
+      const weight = items.get(id)?.weight;
+      if (weight === undefined) return;
+      items.delete(id);
+      held -= weight;
+      budget.take(-weight);
       for (const one of sessions) one.touch(id);
     },
     ids: () => [...items.keys()],

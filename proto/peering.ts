@@ -54,6 +54,8 @@ export interface FollowRequest {
   readonly collection: string;
   readonly have: readonly Have[];
   readonly ready: boolean;
+  /** Missing: empty. */
+  readonly problem?: string;
 }
 
 export interface Item {
