@@ -227,6 +227,22 @@ describe('publisher and follower', () => {
     follower.apply(set('more'));
   });
 
+  it('counts the last valid version as long as it is held, whatever is sent after it', () => {
+    const budget = createBudgets().link();
+    const follower = createFollower({ ...VALUES, maxItemBytes: 1000 }, () => {}, budget);
+    const set = (json: string) =>
+      follower.apply({ set: { id: 'a', hash: Buffer.from(json.slice(0, 9)), json: Buffer.from(json) } });
+    set(`{"n":1,"more":"${'x'.repeat(500)}"}`);
+    const held = budget.held();
+    for (const refused of ['{"n":""}', '{', 'x'.repeat(2000)]) {
+      set(refused);
+      expect(follower.get('a')).toEqual({ n: 1 });
+      expect(budget.held()).toBeGreaterThanOrEqual(held);
+    }
+    set('{"n":2}');
+    expect(budget.held()).toBeLessThan(held);
+  });
+
   it('counts what JSON becomes when parsed', () => {
     const text = (inner: string): Buffer => Buffer.from(`{"a":[${Array(1000).fill(inner).join(',')}]}`);
     expect(weightOf('x', text('{}'))).toBeGreaterThan(16 * text('{}').length);

@@ -21,6 +21,9 @@ export interface FollowerEnd<T> extends Subscriber<T> {
 
 const MOST_PROBLEMS = 20;
 
+/** About what an id and its hash take. */
+const HASH_WEIGHT = 1000;
+
 /** Most ids that are taken before `complete`. A tenth more than items, so that a publisher in motion isn't cut off. */
 const mostBeforeComplete = (maxItems: number): number => maxItems + Math.max(100, Math.ceil(maxItems / 10));
 
@@ -68,12 +71,13 @@ export const createFollower = <S extends z.ZodType>(
     }
   };
 
-  /** Before the item is looked at: one that is refused then holds what was taken for it until it goes. */
-  const makeRoom = (id: string, json: Uint8Array): void => {
+  /**
+   * Takes the memory for an item before it is looked at. One that is refused leaves the last valid version, so no less than that
+   * is counted until {@link settle}.
+   */
+  const makeRoom = (id: string, weight: number): void => {
     const before = weights.get(id) ?? 0;
-    // An item over its own limit is refused unread, and only its hash is kept.
-    const weight = json.length > collection.maxItemBytes ? Math.max(before, 1000) : weightOf(id, json);
-    const more = weight - before;
+    const more = Math.max(0, weight - before);
     const { name, maxBytes } = collection;
     if (more > 0 && held + more > maxBytes) {
       throw tooMuch(`the peer publishes more than ${mebibytes(maxBytes)} of ${name}`);
@@ -90,14 +94,16 @@ export const createFollower = <S extends z.ZodType>(
       );
     }
     held += more;
-    weights.set(id, weight);
+    weights.set(id, before + more);
   };
 
-  const giveBack = (id: string): void => {
-    const weight = weights.get(id) ?? 0;
-    weights.delete(id);
-    held -= weight;
-    budget.take(-weight);
+  /** What the item takes now that it has replaced, or joined, what was there; 0: it is gone. */
+  const settle = (id: string, weight: number): void => {
+    const less = (weights.get(id) ?? 0) - weight;
+    if (weight === 0) weights.delete(id);
+    else weights.set(id, weight);
+    held -= less;
+    budget.take(-less);
   };
 
   const set = (id: string, hash: string, json: Uint8Array): void => {
@@ -108,12 +114,15 @@ export const createFollower = <S extends z.ZodType>(
       throw tooMuch(`the peer has told ${told.size} ${collection.name} and never that these are all`);
     }
     if (isId(id) && !complete) told.add(id);
-    if (isId(id)) makeRoom(id, json);
+    // An item over its own limit is refused unread, and only its hash is kept.
+    const weight = json.length > collection.maxItemBytes ? HASH_WEIGHT : weightOf(id, json);
+    if (isId(id)) makeRoom(id, weight);
     const problem = problemKey(id);
     try {
       const item = parseItem(collection, id, json);
       hashes.set(id, hash);
       items.set(id, item);
+      settle(id, weight);
       problems.delete(problem);
     } catch (error) {
       // The last valid version stays: taking a pod away because its update is malformed would be worse.
@@ -140,7 +149,7 @@ export const createFollower = <S extends z.ZodType>(
         set(event.set.id, hashText(event.set.hash), event.set.json);
       } else if (event.delete !== undefined) {
         hashes.delete(event.delete);
-        giveBack(event.delete);
+        settle(event.delete, 0);
         problems.delete(problemKey(event.delete));
         if (items.delete(event.delete)) tell(event.delete);
       } else if (event.complete === true && !complete) {
