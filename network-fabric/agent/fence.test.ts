@@ -1,5 +1,9 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { FabricNode } from '../../api/v1alpha1/fabric-node.ts';
+import { fetchAgentLeases } from '../../offloading/provider/agent-leases.ts';
+import { systemClock } from '../../runtime/clock.ts';
 import { createFenceResponder, type FenceResponder } from './fence-responder.ts';
 import { createNodeFence } from './fence.ts';
 
@@ -62,10 +66,57 @@ describe('the responder', () => {
     });
     responder.serve('127.0.0.1');
     while (responder.port() === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-    const get = (path: string) => fetch(`http://127.0.0.1:${responder?.port()}${path}`);
-    expect((await get(`/lease/${HOME}/u-1`)).status).toBe(200);
-    expect((await get(`/lease/${HOME}/u-2`)).status).toBe(403);
-    expect((await get('/lease/../u-1')).status).toBe(404);
-    expect(await (await get('/leases')).json()).toEqual({ [HOME]: { 'u-1': 19_950 } });
+    const base = `http://127.0.0.1:${responder.port()}`;
+    const statusOf = async (path: string, init?: RequestInit): Promise<number> =>
+      (await fetch(`${base}${path}`, init)).status;
+    expect(await statusOf(`/lease/${HOME}/u-1`)).toBe(200);
+    expect(await statusOf(`/lease/${HOME}/u-2`)).toBe(403);
+    expect(await statusOf('/lease/../u-1')).toBe(404);
+    const ask = (body: string): Promise<Response> => fetch(`${base}/leases`, { method: 'POST', body });
+    const left = async (asked: unknown): Promise<unknown> => (await ask(JSON.stringify(asked))).json();
+    expect(await left({ [HOME]: ['u-1', 'u-2'] })).toEqual({ [HOME]: { 'u-1': 19_950 } });
+    // as a new leader of this cluster asks
+    const { signal } = new AbortController();
+    const heard = await fetchAgentLeases('127.0.0.1', { [HOME]: ['u-1'] }, signal, responder.port());
+    expect(heard).toEqual(new Map([[HOME, new Map([['u-1', 19_950]])]]));
+    // nothing is told of what the caller can't name
+    expect(await left({})).toEqual({});
+    expect(await left({ [HOME]: ['u-2'], ['x'.repeat(26)]: ['u-1'], __proto__: ['u-1'] })).toEqual({});
+    expect(await statusOf('/leases')).toBe(405);
+    for (const wrong of [
+      '',
+      '[',
+      '"x"',
+      'null',
+      `{"${HOME}":"u-1"}`,
+      `{"${HOME}":[1]}`,
+      ' '.repeat(2 ** 20 + 1),
+    ])
+      expect((await ask(wrong)).status).toBe(400);
   });
+
+  it('is kept from nobody by an address that holds connections open', async () => {
+    responder = createFenceResponder(
+      createNodeFence(() => 0),
+      0,
+      (error) => {
+        throw error;
+      },
+    );
+    responder.serve('0.0.0.0');
+    while (responder.port() === 0) await systemClock.sleep(5);
+    const port = responder.port();
+    const held = Array.from({ length: 600 }, () =>
+      connect({ host: '127.0.0.1', port, localAddress: '127.0.0.9' }).on('error', () => undefined),
+    );
+    const closed = Promise.all(held.map((socket) => once(socket, 'close')));
+    await systemClock.sleep(200);
+    expect(
+      held.filter((socket) => !socket.destroyed && socket.readyState === 'open').length,
+    ).toBeLessThanOrEqual(16);
+    expect((await fetch(`http://127.0.0.1:${port}/lease/${HOME}/u`)).status).toBe(403);
+    // those that say nothing are ended soon
+    for (const socket of held) socket.resume();
+    await closed;
+  }, 10_000);
 });

@@ -9,17 +9,28 @@ const Leases = z.record(z.string().max(26), z.record(z.string().max(64), z.numbe
 /** Cluster → UID of the pod at home → milliseconds left. */
 export type AgentLeases = ReadonlyMap<string, ReadonlyMap<string, number>>;
 
-/** What the agent at this address of its node holds; empty when it doesn't answer soon. */
-export const fetchAgentLeases = async (address: string, signal: AbortSignal): Promise<AgentLeases> => {
+/**
+ * What the agent at this address of its node holds for these pods (cluster → UIDs at home); empty when it doesn't answer soon.
+ * It tells of pods only that are named: foreign pods can ask it, too.
+ */
+export const fetchAgentLeases = async (
+  address: string,
+  pods: Readonly<Record<string, readonly string[]>>,
+  signal: AbortSignal,
+  port: number = PORTS.fence,
+): Promise<AgentLeases> => {
   try {
-    const answer = await fetch(`http://${address}:${PORTS.fence}/leases`, {
+    const answer = await fetch(`http://${address}:${port}/leases`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(pods),
       signal: AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]),
       redirect: 'error',
     });
     const text = await answer.text();
     if (!answer.ok || text.length > MAX_BYTES) return new Map();
     const told = Leases.parse(JSON.parse(text));
-    return new Map(Object.entries(told).map(([id, pods]) => [id, new Map(Object.entries(pods))]));
+    return new Map(Object.entries(told).map(([id, left]) => [id, new Map(Object.entries(left))]));
   } catch {
     return new Map();
   }

@@ -40,6 +40,13 @@ const fencedPods = (context: ProviderContext): readonly FencedPod[] =>
     return isFenced && clusterID !== undefined && uid !== undefined && node ? [{ clusterID, uid, node }] : [];
   });
 
+/** Cluster → UIDs at home of all pods that need a lease. */
+const fencedUIDs = (context: ProviderContext): Readonly<Record<string, readonly string[]>> => {
+  const fenced = context.shadows.list().flatMap(({ spec }) => (spec.fence === undefined ? [] : [spec.home]));
+  const byCluster = Map.groupBy(fenced, ({ clusterID }) => clusterID);
+  return Object.fromEntries([...byCluster].map(([id, pods]) => [id, pods.map(({ uid }) => uid)]));
+};
+
 /** Runs until `signal` aborts. */
 export const runFenceController = async (context: ProviderContext, signal: AbortSignal): Promise<void> => {
   const { deps, consumers, fabricNodes, leases } = context;
@@ -102,11 +109,13 @@ export const runFenceController = async (context: ProviderContext, signal: Abort
   };
 
   const adopt = async (): Promise<void> => {
+    const pods = fencedUIDs(context);
+    if (Object.keys(pods).length === 0) return;
     const nodes = fabricNodes.list().slice(0, MAX_AGENTS);
     await Promise.all(
       nodes.map(async ({ spec }) => {
         const sentAt = bootMs();
-        const told = await fetchAgentLeases(spec.nodeAddress, signal);
+        const told = await fetchAgentLeases(spec.nodeAddress, pods, signal);
         for (const [clusterID, left] of told) leases.adopt(clusterID, sentAt, left);
       }),
     );
