@@ -1,6 +1,5 @@
-import { once } from 'node:events';
-import { connect } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { connect, type Socket } from 'node:net';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { FabricNode } from '../../api/v1alpha1/fabric-node.ts';
 import { fetchAgentLeases } from '../../offloading/provider/agent-leases.ts';
 import { systemClock } from '../../runtime/clock.ts';
@@ -106,17 +105,19 @@ describe('the responder', () => {
     responder.serve('0.0.0.0');
     while (responder.port() === 0) await systemClock.sleep(5);
     const port = responder.port();
-    const held = Array.from({ length: 600 }, () =>
+    const held = Array.from({ length: 400 }, () =>
       connect({ host: '127.0.0.1', port, localAddress: '127.0.0.9' }).on('error', () => undefined),
     );
-    const closed = Promise.all(held.map((socket) => once(socket, 'close')));
-    await systemClock.sleep(200);
-    expect(
-      held.filter((socket) => !socket.destroyed && socket.readyState === 'open').length,
-    ).toBeLessThanOrEqual(16);
+    const closed = Promise.all(
+      held.map(
+        (socket) => new Promise<void>((resolve) => void socket.resume().once('close', () => resolve())),
+      ),
+    );
+    const isOpen = (socket: Socket): boolean => !socket.destroyed && socket.readyState === 'open';
+    await vi.waitFor(() => expect(held.filter((socket) => !socket.connecting)).toHaveLength(400));
+    await vi.waitFor(() => expect(held.filter(isOpen).length).toBeLessThanOrEqual(16));
     expect((await fetch(`http://127.0.0.1:${port}/lease/${HOME}/u`)).status).toBe(403);
     // those that say nothing are ended soon
-    for (const socket of held) socket.resume();
     await closed;
   }, 10_000);
 });
