@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Job } from '../../runtime/kube/storage-types.ts';
 import type { Pod } from '../../runtime/kube/types.ts';
-import { isEnded, mostMovers, transferStatus } from './plan-transfer.ts';
+import { isEnded, mostMovers, transferStatus, writerOf } from './plan-transfer.ts';
 
 const job = (...conditions: readonly { readonly type: string; readonly reason?: string }[]): Job =>
   ({
@@ -80,5 +80,31 @@ describe('movers at once', () => {
         isEnded,
       ),
     ).toEqual([false, false, true, true]);
+  });
+});
+
+describe('who may still write to a volume', () => {
+  const user = (more: {
+    readonly labels?: object;
+    readonly claimName?: string;
+    readonly phase?: string;
+  }): Pod =>
+    ({
+      metadata: { name: 'db-0', labels: more.labels ?? {} },
+      spec: {
+        volumes: [
+          { name: 'tmp', emptyDir: {} },
+          { name: 'd', persistentVolumeClaim: { claimName: more.claimName ?? 'data' } },
+        ],
+      },
+      status: { phase: more.phase ?? 'Running' },
+    }) as unknown as Pod;
+
+  it('is a pod that uses it and has not ended, also one that home has let go; no mover', () => {
+    expect(writerOf('data', [user({})])?.metadata.name).toBe('db-0');
+    expect(writerOf('data', [user({ phase: 'Pending' })])).toBeDefined();
+    for (const phase of ['Succeeded', 'Failed']) expect(writerOf('data', [user({ phase })])).toBeUndefined();
+    expect(writerOf('data', [user({ claimName: 'other' })])).toBeUndefined();
+    expect(writerOf('data', [user({ labels: { 'fluvia.dev/transfer': 'x' } })])).toBeUndefined();
   });
 });

@@ -132,6 +132,15 @@ export const transferJob = (place: TransferPlace, item: TransferItem): Job => {
 /** Reason of a mover that is Pending because others run: home waits for its turn, however long that takes. */
 export const QUEUED = 'Queued';
 
+/** A pod besides the movers that may still write to a claim, of those in its namespace: whoever is deleted by force at home has its grace here. */
+export const writerOf = (claimName: string, pods: readonly Pod[]): Pod | undefined =>
+  pods.find(
+    ({ metadata, spec, status }) =>
+      metadata.labels?.[STORAGE_LABELS.transfer] === undefined &&
+      !['Succeeded', 'Failed'].includes(status?.phase ?? '') &&
+      spec.volumes?.some(({ persistentVolumeClaim: claim }) => claim?.claimName === claimName) === true,
+  );
+
 /** Copies of one consumer at once: movers are beside its grant, and so must be few. */
 const MOST_COPIES = 8;
 

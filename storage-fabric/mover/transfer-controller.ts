@@ -20,9 +20,11 @@ import type { KubeObject, Pod } from '../../runtime/kube/types.ts';
 import { createWorkQueue } from '../../runtime/kube/work-queue.ts';
 import type { ProviderSide } from '../provider-side.ts';
 import { FIELD_MANAGER } from '../volumes/home-volumes.ts';
+import { claimKeysOf, PODS_BY_CLAIM } from '../volumes/volume-users.ts';
 import {
   isEnded,
   mostMovers,
+  writerOf,
   QUEUED,
   transferJob,
   transferSecret,
@@ -53,6 +55,9 @@ export const startTransfers = (
   const scope = { labelSelector: STORAGE_LABELS.transfer };
   const jobs = deps.informers.for<Job>(JOB, scope);
   const pods = deps.informers.for<Pod>(POD, scope);
+  /** All pods: whoever uses a volume here. */
+  const users = deps.informers.for<Pod>(POD);
+  users.addIndexers({ [PODS_BY_CLAIM]: claimKeysOf });
   const claims = deps.informers.for<PersistentVolumeClaim>(PERSISTENT_VOLUME_CLAIM, {
     labelSelector: STORAGE_LABELS.volume,
   });
@@ -123,6 +128,15 @@ export const startTransfers = (
       .filter((pod) => pod.metadata.labels?.[STORAGE_LABELS.volume] === item.volume && keyOf(pod) !== key)
       .filter((pod) => isIn(clusterID, pod) && !['Succeeded', 'Failed'].includes(pod.status?.phase ?? ''));
     if (others.length > 0) return { phase: 'Pending', message: 'waiting for an earlier mover to end' };
+    // Home let its pods go, but only their end here stops them from writing.
+    const writer = item.writerStopped
+      ? writerOf(claimName, users.byIndex(PODS_BY_CLAIM, `${twin}/${claimName}`))
+      : undefined;
+    if (writer !== undefined)
+      return {
+        phase: 'Pending',
+        message: `waiting for pod ${writer.metadata.name} to end, which uses the volume`,
+      };
     const running =
       jobs.list().filter((job) => isIn(clusterID, job) && !isEnded(job)).length +
       [...begun].filter(([other, consumer]) => consumer === clusterID && other !== key).length;
@@ -202,7 +216,7 @@ export const startTransfers = (
 
   const attach = async (link: PeerLink): Promise<void> => {
     await Promise.all(
-      [jobs, pods, claims, provider.namespaces].map((informer) => informer.whenSynced(signal)),
+      [jobs, pods, users, claims, provider.namespaces].map((informer) => informer.whenSynced(signal)),
     );
     const keys = (): readonly string[] => [
       ...[...link.follow(TRANSFERS).entries().keys()].map((id) => `${link.clusterID}/${id}`),
@@ -233,7 +247,7 @@ export const startTransfers = (
         watchSource(jobs, ({ object }) => [keyOf(object)]),
         watchSource(pods, ({ object }) => [keyOf(object)]),
       ],
-      reads: [claims, views, provider.namespaces],
+      reads: [claims, views, users, provider.namespaces],
       reconcile,
       log: deps.log,
       clock: deps.clock,

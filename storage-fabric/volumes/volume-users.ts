@@ -6,7 +6,16 @@ import type { PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts'
 import type { Pod } from '../../runtime/kube/types.ts';
 import { idOfClaim, isOurs, type HomeVolumes } from './home-volumes.ts';
 
-const BY_CLAIM = 'storage/claim';
+/** Index of pods by the claims that they use. */
+export const PODS_BY_CLAIM = 'storage/claim';
+
+/** `namespace/name` of each claim that a pod uses. */
+export const claimKeysOf = ({ metadata, spec }: Pod): readonly string[] =>
+  (spec.volumes ?? []).flatMap(({ persistentVolumeClaim }) =>
+    persistentVolumeClaim === undefined
+      ? []
+      : [`${metadata.namespace ?? ''}/${persistentVolumeClaim.claimName}`],
+  );
 
 /** Home's pods that use a claim, without those that have ended. */
 export interface VolumeUsers {
@@ -22,14 +31,7 @@ export interface VolumeUsers {
 
 /** Reads them from the cache of pods, to which it adds an index. */
 export const openVolumeUsers = (pods: Informer<Pod>, home: HomeVolumes): VolumeUsers => {
-  pods.addIndexers({
-    [BY_CLAIM]: ({ metadata, spec }) =>
-      (spec.volumes ?? []).flatMap(({ persistentVolumeClaim }) =>
-        persistentVolumeClaim === undefined
-          ? []
-          : [`${metadata.namespace ?? ''}/${persistentVolumeClaim.claimName}`],
-      ),
-  });
+  pods.addIndexers({ [PODS_BY_CLAIM]: claimKeysOf });
   /**
    * A pod of a node that is gone counts everywhere: a fenced one outlives its virtual node until no copy can run any more, and
    * a kubelet of home may live on without its Node.
@@ -51,7 +53,7 @@ export const openVolumeUsers = (pods: Informer<Pod>, home: HomeVolumes): VolumeU
       home.nodes.get(undefined, nodeName) === undefined
     );
   const usersOf = ({ metadata }: PersistentVolumeClaim): readonly Pod[] =>
-    pods.byIndex(BY_CLAIM, `${metadata.namespace ?? ''}/${metadata.name}`).filter((pod) => !isOver(pod));
+    pods.byIndex(PODS_BY_CLAIM, `${metadata.namespace ?? ''}/${metadata.name}`).filter((pod) => !isOver(pod));
   const at: VolumeUsers['at'] = (claim, location) => usersOf(claim).filter((pod) => isAt(pod, location));
   return {
     at,

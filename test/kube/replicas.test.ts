@@ -50,6 +50,15 @@ const replicaOf = async (name = 'db') => stage.admin.get<VolumeReplica>(REPLICA,
 const placeholder = async () =>
   stage.admin.get<PersistentVolume>(resources.PERSISTENT_VOLUME, `fluvia-${id}`);
 
+const wish = (to: string) =>
+  stage.admin.patch(
+    resources.PERSISTENT_VOLUME_CLAIM,
+    'db',
+    'shop',
+    { metadata: { annotations: { 'fluvia.dev/move-to': to } } },
+    { type: 'merge' },
+  );
+
 /** Plays the store that gives a token, then waits for the mover at `runner`. */
 const grant = async (target: FakePeer, runner: FakePeer, action: string): Promise<[string, Transfer]> => {
   const asked = () => [...target.sent(TOKEN_REQUESTS).items].find(([key]) => key.includes(`-${action}-`));
@@ -227,21 +236,13 @@ describe('a VolumeReplica', () => {
 
 describe('a planned move', () => {
   it('is refused to where the volume is', async () => {
-    const annotate = (to: string) =>
-      stage.admin.patch(
-        resources.PERSISTENT_VOLUME_CLAIM,
-        'db',
-        'shop',
-        { metadata: { annotations: { 'fluvia.dev/move-to': to } } },
-        { type: 'merge' },
-      );
-    await annotate('east');
+    await wish('east');
     await until('it is refused', () => stage.events.includes('AlreadyThere'));
     await until(
       'the wish is gone',
       async () => (await stage.claimOf('db'))?.metadata.annotations?.['fluvia.dev/move-to'] === undefined,
     );
-    await annotate('west');
+    await wish('west');
   });
 
   it('stops the writer, copies, restores at a raised epoch, and lets pods go there', async () => {
@@ -328,13 +329,7 @@ describe('a failover', () => {
 
   it('is followed by a way back that keeps what the lost peer wrote last', async () => {
     west.setUp(true);
-    await stage.admin.patch(
-      resources.PERSISTENT_VOLUME_CLAIM,
-      'db',
-      'shop',
-      { metadata: { annotations: { 'fluvia.dev/move-to': 'west' } } },
-      { type: 'merge' },
-    );
+    await wish('west');
     const [tail, kept] = await grant(west, west, 'backup');
     expect(kept.salvage).toBe(true);
     await finish(west, west, tail, copied(kept.sequence, 'Stopped'));
@@ -354,14 +349,6 @@ describe('a failover', () => {
 });
 
 describe('a move that comes to nothing', () => {
-  const wish = (to: string) =>
-    stage.admin.patch(
-      resources.PERSISTENT_VOLUME_CLAIM,
-      'db',
-      'shop',
-      { metadata: { annotations: { 'fluvia.dev/move-to': to } } },
-      { type: 'merge' },
-    );
   const lastMove = async () =>
     JSON.parse((await placeholder())?.metadata.annotations?.['fluvia.dev/last-move'] ?? '{}') as {
       readonly ok?: boolean;
@@ -370,6 +357,7 @@ describe('a move that comes to nothing', () => {
   const isActive = () => west.sent(VOLUMES).items.get(id)?.state === 'active';
 
   it('since its target is lost while it is filled: the volume goes on where it is whole', async () => {
+    await stage.admin.patch(REPLICA, 'db', 'shop', { spec: { intervalSeconds: 3600 } }, { type: 'merge' });
     await wish('east');
     const [key, order] = await grant(east, west, 'backup');
     expect(order.writerStopped).toBe(true);
@@ -458,6 +446,24 @@ describe('the peer that runs a mover', () => {
     await until('the Job is gone', async () => (await jobs()).length === 0);
     expect(await stage.admin.get(resources.SECRET, name, 'shop-east')).toBeUndefined();
     await until('it is forgotten', () => !east.sent(TRANSFER_STATUS).items.has('t1'));
+  });
+
+  it('copies nothing as stopped while a pod there may still write, though home has let it go', async () => {
+    const volumes = [{ name: 'd', persistentVolumeClaim: { claimName: 'data' } }];
+    await stage.admin.create(resources.POD, {
+      metadata: { name: 'writer', namespace: 'shop-east' },
+      spec: { containers: [{ name: 'c', image: 'x' }], volumes },
+    } as never);
+    const seen = stage.deps.informers.for(resources.POD);
+    await until('it is seen', () => seen.get('shop-east', 'writer') !== undefined);
+    east.tell(TRANSFERS).set('t2', { ...transfer, writerStopped: true });
+    const said = () => east.sent(TRANSFER_STATUS).items.get('t2')?.message ?? '';
+    await until('it waits', () => said().includes('waiting for pod writer to end'));
+    await stage.admin.delete(resources.POD, 'writer', 'shop-east', { gracePeriodSeconds: 0 });
+    const jobs = async () => (await stage.admin.list<Job>(resources.JOB, { namespace: 'shop-east' })).items;
+    await until('it begins', async () => (await jobs()).length === 1);
+    east.tell(TRANSFERS).delete('t2');
+    await until('the Job is gone', async () => (await jobs()).length === 0);
   });
 
   it('runs a few of a consumer at once, and the rest in their time', async () => {
