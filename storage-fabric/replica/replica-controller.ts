@@ -20,7 +20,7 @@ import { isLostData } from '../volumes/volume-items.ts';
 import { isOffered } from '../volumes/plan-volume.ts';
 import { placeOf, type VolumePlace } from '../volumes/volume-place.ts';
 import { openCopyBooks, pointOf } from './copy-books.ts';
-import { createMoveActor } from './move-actor.ts';
+import { createMoveActor, type TransferOrder } from './move-actor.ts';
 import {
   moveEndOf,
   moveNoteOf,
@@ -36,7 +36,7 @@ import { watchPlaces } from './place-loss.ts';
 import { isOfAnother, openReplicas } from './replica-objects.ts';
 import { openTargets } from './targets.ts';
 import { createSequences } from './sequences.ts';
-import { createTransfers, type TransferState, type TransferWish } from './transfers.ts';
+import { createTransfers, type TransferState } from './transfers.ts';
 import type { VolumeUsers } from '../volumes/volume-users.ts';
 
 const LOOK_AGAIN_MS = 3000;
@@ -98,10 +98,7 @@ export const startReplicas = (
   const books = openCopyBooks({ deps, links, targets, transfers, replicas, onChange }, signal);
   const numbers = createSequences(client, home, signal);
 
-  const startTransfer = async (
-    claim: PersistentVolumeClaim,
-    wish: Omit<TransferWish, 'id' | 'key' | 'namespace' | 'claimName' | 'deadlineSeconds'>,
-  ): Promise<void> => {
+  const startTransfer = async (claim: PersistentVolumeClaim, wish: TransferOrder): Promise<void> => {
     if (wish.action !== 'restore') await numbers.use(wish.volume, wish.sequence);
     books.begin(wish.volume, wish.target);
     const key = await books.keyOf(wish.volume);
@@ -177,6 +174,9 @@ export const startReplicas = (
   ): Promise<ReconcileResult & { readonly isMoving: boolean }> => {
     if (actor.isBehind(id, volume)) return { requeueAfterMs: 100, isMoving: true };
     const note = moveNoteOf(volume);
+    // Of a later release, or written by hand: the volume is on its way, and whatever was begun here would be a second move.
+    if (note === undefined && volume.metadata.annotations?.[STORAGE_ANNOTATIONS.move] !== undefined)
+      return { isMoving: true };
     const state = transfers.get(id);
     const isForeign = state !== undefined && !isOfStage(state, note, place);
     // A move goes before the copies; one that is under way ends first.

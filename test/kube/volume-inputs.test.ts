@@ -434,4 +434,29 @@ describe('two moves at once', () => {
     expect(await annotations()).toMatchObject({ 'fluvia.dev/location': 'east', 'fluvia.dev/epoch': '1' });
     expect(await stage.admin.get(resources.POD, 'db-0', 'shop')).toBeDefined();
   }, 120_000);
+
+  it('begin no second one over a move that this release can not read', async () => {
+    const later = JSON.stringify({ kind: 'planned', from: 'east', to: 'west', stage: 'later', failures: 0 });
+    const note = (value: string | null): Promise<unknown> =>
+      stage.admin.patch(
+        resources.PERSISTENT_VOLUME,
+        `fluvia-${id}`,
+        undefined,
+        { metadata: { annotations: { 'fluvia.dev/move': value } } },
+        { type: 'merge' },
+      );
+    await until('pods may use it', () => east.sent(VOLUMES).items.get(id)?.state === 'active');
+    await note(later);
+    await until('nobody may use it', () => east.sent(VOLUMES).items.get(id)?.state === 'retained');
+    await wish('west');
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    expect((await annotations())['fluvia.dev/move']).toBe(later);
+    await note(null);
+    await until('it is moved then', async () =>
+      ((await annotations())['fluvia.dev/move'] ?? '').includes('"to":"west"'),
+    );
+    await wish('@abort');
+    await until('it is over', async () => (await annotations())['fluvia.dev/move'] === undefined);
+    expect((await annotations())['fluvia.dev/location']).toBe('east');
+  }, 60_000);
 });
