@@ -442,7 +442,7 @@ describe('the consumer', () => {
       );
     await waitUntil('the condition', async () => (await condition()) !== undefined);
     expect((await condition())?.message).toMatch(
-      /^home: needs 100 cpu, largest free node has .*; east: needs 100 cpu/,
+      /^this cluster: needs 100 cpu, largest free node has .*; east: needs 100 cpu/,
     );
     await client.delete(resources.POD, 'giant', 'shop');
   });
