@@ -165,14 +165,18 @@ export const volumeStory = (story: VolumeStory) => {
 
     /** The peer that holds the volume is lost: the pod goes on at the other one, from its freshest point. */
     async lose(): Promise<void> {
+      // The writer that is lost: what the copy has of it tells how much is.
+      const written = await rows();
+      const begun = written.find(({ writer }) => writer === written.at(-1)?.writer)?.at ?? Infinity;
       const [copy] = await eventually(
-        `a point at ${source} with rows`,
+        `a point at ${source} with rows of the writer at ${target}`,
         async () => {
           const found = await pointsAt(source);
-          return (found[0]?.bytesScanned ?? 0) > 0 ? found : undefined;
+          return Date.parse(found[0]?.cutAt ?? '') > (begun + 1) * 1000 ? found : undefined;
         },
         90_000,
       );
+      expect(copy?.bytesScanned).toBeGreaterThan(0);
       expect(copy?.consistency).toBe('FilesystemSnapshot');
       const { lastAttemptAt = '' } = await replica();
       const flight = Date.parse(lastAttemptAt) - Date.parse((await pointsAt(source))[0]?.cutAt ?? '');

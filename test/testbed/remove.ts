@@ -56,7 +56,8 @@ const removeResources = async (
   return left;
 };
 
-const tidyRoots = (): void => {
+/** Removes what was left by processes that were killed in the middle of taking a testbed's lock. */
+export const tidyRoots = (): void => {
   const root = testbedsRoot();
   if (existsSync(root)) sweepLockDrafts(root);
 };

@@ -16,7 +16,7 @@ import { applyPartitions, type Partition } from './network.ts';
 import { enterArguments, initOf, isRunning, stopNode, type NodeContext } from './node.ts';
 import { ensurePackages } from './packages.ts';
 import type { ClusterPlan, ClusterShape, NodePlan } from './plan-addresses.ts';
-import { removeEmptyRoots, removeTestbed } from './remove.ts';
+import { removeEmptyRoots, removeTestbed, tidyRoots } from './remove.ts';
 import { silent, timed, type Report } from './report.ts';
 import { lockPath, readState, stateFolder, testbedNames, writeState, type TestbedState } from './state.ts';
 
@@ -87,6 +87,9 @@ export class Testbed {
   static async down(name = 'default', report: Report = silent): Promise<void> {
     const step = timed(report);
     if (!existsSync(stateFolder(name)) && !existsSync(lockPath(name))) {
+      // An `up` that was killed before it had the lock.
+      tidyRoots();
+      removeEmptyRoots();
       step(`there is no testbed ${name}`);
       return;
     }
