@@ -26,8 +26,8 @@ const CHECKS: readonly (readonly [name: string, command: string, ...args: string
   ['format', `${BIN}/oxfmt`, '--check'],
 ];
 
-/** Projects of one row run side by side: tests of API servers mostly wait, those of the host work. */
-const ROWS = [['unit'], ['kube', 'host'], ['e2e']] as const;
+/** Projects of one row run side by side: tests of API servers mostly wait, the others work. */
+const ROWS = [['kube', 'host', 'unit'], ['e2e']] as const;
 
 /** Longer than `npm test` may take: only by name, `test/run all --only drills`. */
 const EXTRA = 'drills';
