@@ -4,7 +4,6 @@ import {
   RECORD_REQUESTS,
   STORE,
   TOKEN_REQUESTS,
-  TOKENS,
   TRANSFER_STATUS,
   TRANSFERS,
   VOLUME_STATUS,
@@ -18,6 +17,7 @@ import { startStorage } from '../../storage-fabric/start.ts';
 import { volumeIdOf } from '../../storage-fabric/volumes/volume-id.ts';
 import { fastClock } from '../support/fast-clock.ts';
 import { createFakeLinks, type FakePeer } from './fake-links.ts';
+import { finishMover, grantMover, type Transfer } from './fake-movers.ts';
 import { PEER, VIEW } from './provider-setup.ts';
 import { IDS, setUpStorage, until, type StorageStage } from './storage-stage.ts';
 
@@ -35,8 +35,6 @@ let east: FakePeer;
 let west: FakePeer;
 let id = '';
 let leader: AbortController;
-
-type Transfer = ItemOf<typeof TRANSFERS>;
 
 const store = (host: string): ItemOf<typeof STORE> => ({
   address: '10.244.0.7',
@@ -59,45 +57,12 @@ const wish = (to: string) =>
     { type: 'merge' },
   );
 
-/** Plays the store that gives tokens, until the mover that is meant is ordered at `runner`: a copy may be asked for before it. */
-const grant = async (
+const grant = (
   target: FakePeer,
   runner: FakePeer,
   action: string,
-  isMeant: (order: Transfer) => boolean = () => true,
-): Promise<[string, Transfer]> => {
-  let found: [string, Transfer] | undefined;
-  await until(
-    `${action} is ordered`,
-    () => {
-      for (const [key] of target.sent(TOKEN_REQUESTS).items) {
-        if (!key.includes(`-${action}-`)) continue;
-        if (target.tell(TOKENS).items.get(key) === undefined)
-          target.tell(TOKENS).set(key, { attempt: 0, token: 'secret', path: `/${'h'.repeat(26)}/${id}/` });
-        const order = runner.sent(TRANSFERS).items.get(key);
-        if (order !== undefined && isMeant(order)) found = [key, order];
-      }
-      return found !== undefined;
-    },
-    30_000,
-  );
-  if (found === undefined) throw new Error(`no ${action}`);
-  return found;
-};
-
-/** Plays the mover's end, and the Job's going once home takes it back. */
-const finish = async (
-  target: FakePeer,
-  runner: FakePeer,
-  key: string,
-  status: ItemOf<typeof TRANSFER_STATUS>,
-): Promise<void> => {
-  runner.tell(TRANSFER_STATUS).set(key, status);
-  await until('the mover is taken back', () => !runner.sent(TRANSFERS).items.has(key));
-  expect(target.sent(TOKEN_REQUESTS).items.has(key)).toBe(false);
-  runner.tell(TRANSFER_STATUS).delete(key);
-  target.tell(TOKENS).delete(key);
-};
+  isMeant?: (order: Transfer) => boolean,
+): Promise<[string, Transfer]> => grantMover(id, target, runner, action, isMeant);
 
 const copied = (sequence: number, consistency: 'FilesystemSnapshot' | 'Stopped' = 'FilesystemSnapshot') => ({
   phase: 'Succeeded' as const,
@@ -179,7 +144,7 @@ describe('a VolumeReplica', () => {
       store: { clusterID: IDS.west, serverName: 'store.west.fluvia' },
     });
     expect(transfer.key.length).toBeGreaterThanOrEqual(32);
-    await finish(west, east, key, copied(1));
+    await finishMover(west, east, key, copied(1));
     await until('the point is listed', async () => (await replicaOf())?.status?.points?.length === 1);
     const { status } = (await replicaOf()) ?? {};
     expect(status).toMatchObject({ volume: id, epoch: 1, location: 'east' });
@@ -192,15 +157,15 @@ describe('a VolumeReplica', () => {
   it('copies again after the interval, and mends the repository after a failure', async () => {
     const [key, transfer] = await grant(west, east, 'backup');
     expect(transfer).toMatchObject({ sequence: 2, parentSnapshotID: '1'.padStart(64, '0') });
-    await finish(west, east, key, { phase: 'Failed', reason: 'Interrupted', message: 'it was stopped' });
+    await finishMover(west, east, key, { phase: 'Failed', reason: 'Interrupted', message: 'it was stopped' });
     await until('the error is shown', async () =>
       ((await replicaOf())?.status?.lastError ?? '').includes('it was stopped'),
     );
     const [mend] = await grant(west, east, 'maintain');
-    await finish(west, east, mend, { phase: 'Succeeded' });
+    await finishMover(west, east, mend, { phase: 'Succeeded' });
     const [again, order] = await grant(west, east, 'backup');
     expect(order.sequence).toBeGreaterThan(2);
-    await finish(west, east, again, copied(order.sequence));
+    await finishMover(west, east, again, copied(order.sequence));
     await until('the second point is listed', async () => (await replicaOf())?.status?.points?.length === 2);
     expect((await replicaOf())?.status?.lastError).toBeUndefined();
   }, 90_000);
@@ -212,7 +177,7 @@ describe('a VolumeReplica', () => {
     // a mover wrote its record, and its word got lost
     const [key, order] = await grant(west, east, 'backup');
     stage.stores.add('west', order, copied(order.sequence).result);
-    await finish(west, east, key, { phase: 'Failed', reason: 'TimedOut', message: 'no word came' });
+    await finishMover(west, east, key, { phase: 'Failed', reason: 'TimedOut', message: 'no word came' });
     await until('the copy is listed all the same', async () => (await listed())[0] === order.sequence);
     expect(order.sequence).toBeGreaterThan(newest);
     await stage.admin.delete(REPLICA, 'db', 'shop');
@@ -225,13 +190,13 @@ describe('a VolumeReplica', () => {
     await until('all are listed again', async () => (await listed()).length === before.length + 1);
     expect(await listed()).toEqual([order.sequence, ...before]);
     const [mend] = await grant(west, east, 'maintain');
-    await finish(west, east, mend, { phase: 'Succeeded' });
+    await finishMover(west, east, mend, { phase: 'Succeeded' });
     const [again, next] = await grant(west, east, 'backup');
     expect(next.sequence).toBeGreaterThan(order.sequence);
     expect(Number((await placeholder())?.metadata.annotations?.['fluvia.dev/sequence'])).toBeGreaterThan(
       next.sequence,
     );
-    await finish(west, east, again, copied(next.sequence));
+    await finishMover(west, east, again, copied(next.sequence));
   }, 90_000);
 
   it('goes on after a change of leader that left a mover alone: its copy is listed, its number not used again', async () => {
@@ -246,7 +211,7 @@ describe('a VolumeReplica', () => {
     const [again, next] = await grant(west, east, 'backup');
     expect(next.sequence).toBeGreaterThan(order.sequence);
     expect(next.parentSnapshotID).toBe(result.snapshotID);
-    await finish(west, east, again, copied(next.sequence));
+    await finishMover(west, east, again, copied(next.sequence));
   }, 90_000);
 });
 
@@ -271,7 +236,7 @@ describe('a planned move', () => {
     await stage.removePod('db-0');
     const [key, order] = await grant(west, east, 'backup');
     expect(order.writerStopped).toBe(true);
-    await finish(west, east, key, copied(order.sequence, 'Stopped'));
+    await finishMover(west, east, key, copied(order.sequence, 'Stopped'));
     const [restore, wanted] = await grant(west, west, 'restore');
     expect(wanted).toMatchObject({
       epoch: 2,
@@ -284,7 +249,7 @@ describe('a planned move', () => {
     await until('progress is shown', async () =>
       ((await placeholder())?.metadata.annotations?.['fluvia.dev/move-progress'] ?? '').includes('"done":5'),
     );
-    await finish(west, west, restore, { phase: 'Succeeded' });
+    await finishMover(west, west, restore, { phase: 'Succeeded' });
     await until('it is there', () => west.sent(VOLUMES).items.get(id)?.state === 'active');
     expect(east.sent(VOLUMES).items.get(id)?.state).toBe('retained');
     expect((await placeholder())?.metadata.annotations).toMatchObject({
@@ -301,7 +266,7 @@ describe('a failover', () => {
   it('waits for the word that nobody writes, then restores from the freshest point', async () => {
     await stage.admin.patch(REPLICA, 'db', 'shop', { spec: { peers: ['east', 'west'] } }, { type: 'merge' });
     const [key, order] = await grant(east, west, 'backup');
-    await finish(east, west, key, copied(order.sequence));
+    await finishMover(east, west, key, copied(order.sequence));
     west.setUp(false);
     await stage.makePod('db-2', 'db', { [LABELS.peer]: 'east' }, true);
     await new Promise((resolve) => setTimeout(resolve, 4000));
@@ -333,7 +298,7 @@ describe('a failover', () => {
       lostAt: LAST_HEARD,
     });
     expect(wanted).toMatchObject({ epoch: 3, sequence: order.sequence });
-    await finish(east, east, restore, { phase: 'Succeeded' });
+    await finishMover(east, east, restore, { phase: 'Succeeded' });
     await until(
       'the pod starts there',
       async () => (await stage.nodeOfPod('db-2'))?.startsWith('east-') === true,
@@ -348,17 +313,17 @@ describe('a failover', () => {
     await wish('west');
     const [tail, kept] = await grant(west, west, 'backup');
     expect(kept.salvage).toBe(true);
-    await finish(west, west, tail, copied(kept.sequence, 'Stopped'));
+    await finishMover(west, west, tail, copied(kept.sequence, 'Stopped'));
     await until('the tail is listed', async () =>
       ((await replicaOf())?.status?.points ?? []).some((point) => point.salvage === true),
     );
     await stage.removePod('db-2');
     const [delta, order] = await grant(west, east, 'backup');
     expect(order.sequence).toBeGreaterThan(kept.sequence);
-    await finish(west, east, delta, copied(order.sequence, 'Stopped'));
+    await finishMover(west, east, delta, copied(order.sequence, 'Stopped'));
     const [restore, wanted] = await grant(west, west, 'restore');
     expect(wanted.sequence).toBe(order.sequence);
-    await finish(west, west, restore, { phase: 'Succeeded' });
+    await finishMover(west, west, restore, { phase: 'Succeeded' });
     await until('it is there', () => west.sent(VOLUMES).items.get(id)?.state === 'active');
     expect((await placeholder())?.metadata.annotations?.['fluvia.dev/diverged']).toBeUndefined();
   }, 90_000);
@@ -376,7 +341,7 @@ describe('a move that comes to nothing', () => {
     await stage.admin.patch(REPLICA, 'db', 'shop', { spec: { intervalSeconds: 3600 } }, { type: 'merge' });
     await wish('east');
     const [key, order] = await grant(east, west, 'backup', ({ writerStopped }) => writerStopped);
-    await finish(east, west, key, copied(order.sequence, 'Stopped'));
+    await finishMover(east, west, key, copied(order.sequence, 'Stopped'));
     const [, restore] = await grant(east, east, 'restore');
     await until('the VolumeReplica says so', async () =>
       ((await replicaOf())?.status?.conditions ?? []).some(({ reason }) => reason === 'Moving'),
