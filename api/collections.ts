@@ -3,7 +3,7 @@ import { FITS } from './fits-collection.ts';
 import { CidrString, Ipv4String } from './cidr.ts';
 import { ClusterId, DnsLabel, DnsSubdomain } from './cluster-id.ts';
 import { FENCE_ANSWERS, FENCE_ASKS } from './fence-collections.ts';
-import type { Collection } from './link.ts';
+import { collection } from './link.ts';
 import { ResourceList } from './quantity.ts';
 import {
   RECORD_REQUESTS,
@@ -24,14 +24,6 @@ import { ViewRange } from './v1alpha1/view.ts';
  * Every collection that crosses a peering. All input from a peer is validated by these schemas before any controller
  * sees it; unknown fields are dropped, so that an older side works with a newer one.
  */
-
-const collection = <S extends z.ZodType>(
-  name: string,
-  schema: S,
-  maxItems: number,
-  maxItemBytes: number,
-  maxMiB: number,
-): Collection<S> => ({ name, schema, maxItems, maxItemBytes, maxBytes: maxMiB * 1024 * 1024 });
 
 /** Both ways; one item, id `network`: announced CIDRs, how the sender sees the receiver's, and its gateways. */
 export const NETWORK = collection(

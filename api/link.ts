@@ -22,6 +22,15 @@ export interface Collection<S extends z.ZodType = z.ZodType> {
   readonly maxBytes: number;
 }
 
+/** Makes a collection; `maxMiB` of {@link Collection.maxBytes}. */
+export const collection = <S extends z.ZodType>(
+  name: string,
+  schema: S,
+  maxItems: number,
+  maxItemBytes: number,
+  maxMiB: number,
+): Collection<S> => ({ name, schema, maxItems, maxItemBytes, maxBytes: maxMiB * 1024 * 1024 });
+
 /** Value type of a collection. */
 export type ItemOf<C> = C extends Collection<infer S> ? z.infer<S> : never;
 

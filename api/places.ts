@@ -6,5 +6,6 @@ export const placeText = (place: string): string => (place === HOME_PLACE ? 'thi
 
 /** Where something is, for people to read. */
 export const atPlace = (place: string): string => (place === HOME_PLACE ? 'in this cluster' : `at ${place}`);
+
 /** In the wish where a volume is to be moved: it is to stay where it was, and the move under way to end. No name of a cluster. */
 export const MOVE_ABORT = '@abort';

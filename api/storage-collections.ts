@@ -1,19 +1,11 @@
 import { z } from 'zod';
 import { Ipv4String } from './cidr.ts';
 import { DnsLabel, DnsSubdomain } from './cluster-id.ts';
-import type { Collection } from './link.ts';
+import { collection } from './link.ts';
 import { QuantityString } from './quantity.ts';
 import { Consistency, RecoveryPoint } from './v1alpha1/volume-replica.ts';
 
 /** The collections of the storage fabric (design §4). As all collections, checked at the receiver. */
-
-const collection = <S extends z.ZodType>(
-  name: string,
-  schema: S,
-  maxItems: number,
-  maxItemBytes: number,
-  maxMiB: number,
-): Collection<S> => ({ name, schema, maxItems, maxItemBytes, maxBytes: maxMiB * 1024 * 1024 });
 
 /** A volume's ID: `v` and 16 hex digits of the SHA-256 of home's PVC UID. */
 export const VolumeId = z.string().regex(/^v[0-9a-f]{16}$/);

@@ -10,23 +10,38 @@ export interface VolumePlaces {
   readonly tails: readonly string[];
 }
 
-const targetOf = (note: string | undefined): string | undefined => {
-  if (note === undefined) return undefined;
+/** Of a move under way, as far as it can be read: what bars pods must not depend on who wrote the note. */
+export interface MoveText {
+  readonly to?: unknown;
+  readonly stage?: unknown;
+  readonly failures?: unknown;
+  readonly message?: unknown;
+}
+
+/** Reads the note of a move; undefined without one. */
+export const moveOf = (text: string | undefined): MoveText | undefined => {
+  if (text === undefined) return undefined;
   try {
-    const move: unknown = JSON.parse(note);
-    if (typeof move !== 'object' || move === null || !('to' in move)) return undefined;
-    return typeof move.to === 'string' ? move.to : undefined;
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? value : undefined;
   } catch {
     return undefined;
   }
 };
 
+/** Reads a list of places as it stands in an annotation. */
+export const placesIn = (text: string | undefined): readonly string[] =>
+  (text ?? '').split(',').filter((place) => place !== '');
+
 /** Reads the annotations of a placeholder. */
-export const volumePlacesOf = (annotations: Readonly<Record<string, string>> | undefined): VolumePlaces => ({
-  location: annotations?.[STORAGE_ANNOTATIONS.location],
-  target: targetOf(annotations?.[STORAGE_ANNOTATIONS.move]),
-  tails: (annotations?.[STORAGE_ANNOTATIONS.diverged] ?? '').split(',').filter((place) => place !== ''),
-});
+export const volumePlacesOf = (annotations: Readonly<Record<string, string>> | undefined): VolumePlaces => {
+  const to = moveOf(annotations?.[STORAGE_ANNOTATIONS.move])?.to;
+  return {
+    location: annotations?.[STORAGE_ANNOTATIONS.location],
+    target: typeof to === 'string' ? to : undefined,
+    tails: placesIn(annotations?.[STORAGE_ANNOTATIONS.diverged]),
+  };
+};
 
 /** Whether the volume is at a place, or on its way there. */
 export const isHeldAt = ({ location, target }: VolumePlaces, place: string): boolean =>

@@ -2,39 +2,15 @@ import { ERROR_CODES, FluviaError } from '../api/errors.ts';
 import type { Peer } from '../api/v1alpha1/peer.ts';
 import { peeringServices } from '../proto/load.ts';
 import type { Logger } from '../runtime/log.ts';
-import { createGrpcClient, type GrpcClient } from './grpc-client.ts';
+import { createGrpcClient } from './grpc-client.ts';
+import { sayHello } from './hello.ts';
 import type { Identity } from './identity.ts';
-import { ALPN, BUILD_VERSION, FEATURES, PROTOCOL } from './protocol.ts';
-import { createLinkTerm, TermOverError, type LinkTerm, type Term } from './term.ts';
+import { ALPN } from './protocol.ts';
+import { createLinkTerm, type Term } from './term.ts';
 import { dialPinned } from './tls.ts';
 
 /** Longest that unpeering waits for one endpoint of a peer that may be dead. */
 const PATIENCE_MS = 4000;
-
-const greet = async (
-  client: GrpcClient,
-  identity: Identity,
-  term: LinkTerm,
-  signal: AbortSignal,
-  isFirst = true,
-): Promise<void> => {
-  const hello = {
-    clusterId: identity.clusterID,
-    name: identity.name,
-    version: BUILD_VERSION,
-    minProtocol: PROTOCOL.min,
-    maxProtocol: PROTOCOL.max,
-    features: FEATURES,
-    leaderTransitions: term.current(),
-    clusterUid: identity.clusterUID,
-  };
-  try {
-    await client.unary(peeringServices().fabric.Hello, hello, { signal });
-  } catch (error) {
-    if (!isFirst || !(error instanceof TermOverError) || !term.raiseAbove(error.seen)) throw error;
-    await greet(client, identity, term, signal, false);
-  }
-};
 
 /**
  * Tells a peer whose link is down that the peering has ended, on a connection of its own. Best effort: false when it could
@@ -53,7 +29,7 @@ export const leaveByDialling = async (
       const { socket } = await dialPinned(endpoint, ALPN.call, peer.spec.pins, identity, limit);
       const client = createGrpcClient(socket);
       try {
-        await greet(client, identity, createLinkTerm(term), limit);
+        await sayHello(client, identity, createLinkTerm(term), { signal: limit });
         await client.unary(peeringServices().fabric.Leave, {}, { signal: limit });
         return true;
       } finally {

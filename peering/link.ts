@@ -13,11 +13,12 @@ import type { FollowerEnd } from './follower.ts';
 import { createGrpcClient, type GrpcClient } from './grpc-client.ts';
 import { linkDown, printable } from './grpc-errors.ts';
 import { serveOnSocket } from './grpc-server.ts';
+import { helloRequest, sayHello } from './hello.ts';
 import type { Identity } from './identity.ts';
 import { createLinkCollections, type CallingConnection } from './link-collections.ts';
 import type { LinkEnd, PeerFacts } from './link-end.ts';
-import { BUILD_VERSION, chooseProtocol, commonFeatures, FEATURES, LIMITS, PROTOCOL } from './protocol.ts';
-import { createLinkTerm, highestTerm, TermOverError, type Term } from './term.ts';
+import { chooseProtocol, commonFeatures, FEATURES, LIMITS, PROTOCOL } from './protocol.ts';
+import { createLinkTerm, highestTerm, type Term } from './term.ts';
 
 /** One peering's link over up to two connections: one on which this side calls, one on which it serves. */
 
@@ -108,17 +109,6 @@ export const createLink = (options: LinkOptions): LinkEnd => {
     tell();
   };
 
-  const helloRequest = (): HelloRequest => ({
-    clusterId: identity.clusterID,
-    name: identity.name,
-    version: BUILD_VERSION,
-    minProtocol: PROTOCOL.min,
-    maxProtocol: PROTOCOL.max,
-    features: FEATURES,
-    leaderTransitions: term.current(),
-    clusterUid: identity.clusterUID,
-  });
-
   const learn = (said: HelloResponse | HelloRequest, protocol: number): void => {
     if (said.clusterId !== peer.spec.clusterID) {
       throw terminal(ERROR_CODES.PIN_MISMATCH, 'the other end claims another cluster ID than its key has');
@@ -159,15 +149,12 @@ export const createLink = (options: LinkOptions): LinkEnd => {
     }
   };
 
-  const askHello = async (grpc: GrpcClient, isFirst = true): Promise<HelloResponse> => {
+  const askHello = async (grpc: GrpcClient): Promise<HelloResponse> => {
     try {
-      return await grpc.unary(fabric.Hello, helloRequest(), { deadlineMs: LIMITS.silenceMs });
+      return await sayHello(grpc, identity, term, { deadlineMs: LIMITS.silenceMs }, (seen) =>
+        log.info('the peer remembers a higher leader term: going above it', { seen }),
+      );
     } catch (error) {
-      // Once: a peer that always knows a higher one would have us ask without end.
-      if (isFirst && error instanceof TermOverError && term.raiseAbove(error.seen)) {
-        log.info('the peer remembers a higher leader term: going above it', { seen: error.seen });
-        return askHello(grpc, false);
-      }
       if (error instanceof FluviaError && error.code === ERROR_CODES.NOT_PEERED)
         onLeft('NotPeered').catch(() => undefined); // the next dial is told again
       throw error;
@@ -223,7 +210,7 @@ export const createLink = (options: LinkOptions): LinkEnd => {
       serving?.socket.destroy();
       serving = mine;
     }
-    const { minProtocol: _min, maxProtocol: _max, ...own } = helloRequest();
+    const { minProtocol: _min, maxProtocol: _max, ...own } = helloRequest(identity, term);
     return { ...own, protocol, features: facts?.features ?? [] };
   };
 

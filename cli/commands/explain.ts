@@ -67,7 +67,7 @@ const judge = async (
       : undefined;
     if (volume !== undefined) volumes.set(volume.metadata.name, volume);
   }
-  const { items } = await client.list(STORAGE_CLASS, { signal });
+  const items = claims.size === 0 ? [] : (await client.list(STORAGE_CLASS, { signal })).items;
   const classes = new Set(items.map(({ metadata }) => metadata.name));
   const { floating, stays, waits } = judgeClaims(pod.spec, {
     claim: (name) => claims.get(name),

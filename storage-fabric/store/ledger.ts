@@ -1,6 +1,7 @@
 /** The books of what lies in the store and what is on its way there, by volume and tenant. */
 import { tenantPrefix, parseRevocationKey } from './keys.ts';
 import type { ObjectStore } from './object-store.ts';
+import { onceByKey } from './once-by-key.ts';
 import { OBJECT_COST, whyNoRoom, type Account, type Quotas, type Wish } from './plan-quota.ts';
 
 /** Bytes that were set aside before the first of them was taken. One of the two ends it, the other then does nothing. */
@@ -20,7 +21,6 @@ export interface Ledger {
 
 /** Opens the books; a tenant's are made from what lies in the store when it first writes or deletes something. */
 export const createLedger = (store: ObjectStore, quotas: Quotas): Ledger => {
-  const tenants = new Map<string, Promise<Account>>();
   const load = async (tenant: string): Promise<Account> => {
     const account: Account = { stored: 0, reserved: 0 };
     for await (const { key, size } of store.list(tenantPrefix(tenant))) {
@@ -29,14 +29,7 @@ export const createLedger = (store: ObjectStore, quotas: Quotas): Ledger => {
     }
     return account;
   };
-  const of = (tenant: string): Promise<Account> => {
-    const known = tenants.get(tenant);
-    if (known !== undefined) return known;
-    const loading = load(tenant);
-    tenants.set(tenant, loading);
-    loading.catch(() => tenants.delete(tenant));
-    return loading;
-  };
+  const of = onceByKey(load);
   const subtract = (account: Account, size: number): void => {
     account.stored = Math.max(0, account.stored - size);
   };

@@ -2,6 +2,7 @@
 import type { Clock } from '../../runtime/clock.ts';
 import { parseRevocationKey, revocationKey, revokedPrefix, type Revocation } from './keys.ts';
 import type { ObjectStore } from './object-store.ts';
+import { onceByKey } from './once-by-key.ts';
 import type { TokenClaims } from './tokens.ts';
 
 /** Longest life of a token: an entry is needed no longer. */
@@ -27,7 +28,6 @@ interface Revoked {
 
 /** Loads a tenant's revocations when it is first met, and removes those whose tokens have expired anyway. */
 export const createRevocations = (store: ObjectStore, clock: Clock): Revocations => {
-  const tenants = new Map<string, Promise<Revoked>>();
   const note = (revoked: Revoked, { id, atMs }: Revocation): void => {
     if (id === undefined) revoked.untilMs = Math.max(revoked.untilMs, atMs);
     else revoked.ids.add(id);
@@ -45,14 +45,7 @@ export const createRevocations = (store: ObjectStore, clock: Clock): Revocations
     for (const key of expired) await store.delete(key);
     return revoked;
   };
-  const of = (tenant: string): Promise<Revoked> => {
-    const known = tenants.get(tenant);
-    if (known !== undefined) return known;
-    const loading = load(tenant);
-    tenants.set(tenant, loading);
-    loading.catch(() => tenants.delete(tenant));
-    return loading;
-  };
+  const of = onceByKey(load);
   const add = async (tenant: string, revocation: Revocation): Promise<void> => {
     const revoked = await of(tenant);
     await store.putSmall(revocationKey(tenant, revocation), Buffer.from('{}\n'));

@@ -1,8 +1,9 @@
 /** What a claim's condition `fluvia.dev/Volume` says: where the volume is, and what keeps it from being used. */
 import { HOME_PLACE } from '../../api/places.ts';
+import type { MoveText } from '../../api/volume-places.ts';
 import type { PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import { isLostData, LOST, type VolumeStatusItem } from './volume-items.ts';
-import type { MoveText, VolumePlace } from './volume-place.ts';
+import type { VolumePlace } from './volume-place.ts';
 
 /** A word about the claim for people; undefined: what was said stays. */
 export type VolumeCondition =

@@ -7,6 +7,7 @@ import {
   volumeNodeLabel,
 } from '../../api/storage-names.ts';
 import { SELECTED_NODE } from '../../api/unmade-volume.ts';
+import { moveOf } from '../../api/volume-places.ts';
 import type { PersistentVolume, PersistentVolumeClaim } from '../../runtime/kube/storage-types.ts';
 import type { Node } from '../../runtime/kube/types.ts';
 import {
@@ -22,7 +23,7 @@ import {
 import { isSettled } from './plan-swap.ts';
 import { conditionOf, newCondition, placeText, type VolumeCondition } from './plan-volume-condition.ts';
 import { isLostData, LOST, NODE_REFUSED, type VolumeItem, type VolumeStatusItem } from './volume-items.ts';
-import { moveOf, placeOf } from './volume-place.ts';
+import { placeOf } from './volume-place.ts';
 
 /** Everything that is known of one volume at home. */
 export interface VolumeWorld {

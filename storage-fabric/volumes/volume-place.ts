@@ -1,6 +1,7 @@
 /** Where a volume is, read from its placeholder. */
 import { STORAGE_ANNOTATIONS } from '../../api/storage-names.ts';
 import { anewOf, isMade, refusalsOf, type Refusals } from '../../api/unmade-volume.ts';
+import { moveOf, placesIn } from '../../api/volume-places.ts';
 import type { PersistentVolume } from '../../runtime/kube/storage-types.ts';
 
 /** Where the volume is and was, as the placeholder's annotations say. */
@@ -22,28 +23,6 @@ export interface VolumePlace {
   readonly isUsable: boolean;
 }
 
-const list = (text: string | undefined): readonly string[] =>
-  (text ?? '').split(',').filter((part) => part !== '');
-
-/** Of a move under way, as far as it can be read. */
-export interface MoveText {
-  readonly to?: unknown;
-  readonly stage?: unknown;
-  readonly failures?: unknown;
-  readonly message?: unknown;
-}
-
-/** Reads the note of a move; undefined without one. */
-export const moveOf = (text: string | undefined): MoveText | undefined => {
-  if (text === undefined) return undefined;
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? value : undefined;
-  } catch {
-    return undefined;
-  }
-};
-
 /** Reads a placeholder's annotations; undefined when it isn't one of ours. */
 export const placeOf = (volume: PersistentVolume): VolumePlace | undefined => {
   const annotations = volume.metadata.annotations ?? {};
@@ -56,8 +35,8 @@ export const placeOf = (volume: PersistentVolume): VolumePlace | undefined => {
   return {
     epoch,
     location,
-    retained: list(annotations[STORAGE_ANNOTATIONS.retained]).filter((peer) => peer !== location),
-    diverged: list(annotations[STORAGE_ANNOTATIONS.diverged]),
+    retained: placesIn(annotations[STORAGE_ANNOTATIONS.retained]).filter((peer) => peer !== location),
+    diverged: placesIn(annotations[STORAGE_ANNOTATIONS.diverged]),
     restoring: restores,
     anew,
     isMade: isMade(annotations),
